@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	"golang.org/x/crypto/argon2"
+
+	"github.com/studio-whip/collab/internal/cost"
 )
 
 // Cost is how much work [Stretch] does: Argon2id (RFC 9106) passes, memory in KiB and lanes.
@@ -15,8 +17,12 @@ type Cost struct {
 	Threads uint8
 }
 
-// DefaultCost is what new secrets are written with: three passes over 256 MiB on four lanes, about 1.5 s.
-var DefaultCost = Cost{Passes: 3, Memory: 256 << 10, Threads: 4}
+// DefaultCost returns what new secrets are written with: three passes over 256 MiB on four lanes, about 1.5 s. Tests
+// of this module lower it, and the bound on reading with it, through internal/cost.
+func DefaultCost() Cost {
+	c := cost.Passphrase()
+	return Cost{Passes: c.Passes, Memory: c.Memory, Threads: c.Threads}
+}
 
 // Bounds of a cost that is read from outside; they are checked before any memory is taken.
 const (
@@ -32,7 +38,7 @@ var ErrCost = errors.New("seal: passphrase cost out of bounds")
 
 // Check fails with [ErrCost] if c is outside the bounds.
 func (c Cost) Check() error {
-	if c.Memory < MinMemory || c.Memory > MaxMemory || c.Passes < 1 || c.Passes > MaxPasses ||
+	if c.Memory < cost.MinMemory() || c.Memory > MaxMemory || c.Passes < 1 || c.Passes > MaxPasses ||
 		c.Threads < 1 || c.Threads > MaxThreads {
 		return fmt.Errorf("%w: %d passes, %d KiB, %d threads", ErrCost, c.Passes, c.Memory, c.Threads)
 	}

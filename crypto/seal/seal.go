@@ -1,7 +1,7 @@
 // Package seal encrypts under a key that both sides share: XChaCha20-Poly1305 with 24-byte nonces.
 //
 // Use [Random] and [OpenRandom] for records; [Seal] and [Open] where the nonce travels elsewhere or a key is used
-// exactly once; [NewWriter] and [NewReader] for streams of any length; [Stretch] to make a key of a passphrase.
+// exactly once; [NewWriter] and [NewReader] for streams of any length; [Cost.Stretch] to make a key of a passphrase.
 package seal
 
 import (

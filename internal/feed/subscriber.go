@@ -1,0 +1,50 @@
+package feed
+
+// item is one waiting event.
+type item[T any] struct {
+	value T
+	key   any
+	merge bool
+}
+
+// subscriber is one receiver's queue; the feed's mutex guards it.
+type subscriber[T any] struct {
+	wake    chan struct{} // holds a token while something may wait
+	queue   []*item[T]
+	waiting map[any]*item[T] // by key, what is in queue and may be replaced
+	missed  uint64           // dropped since the receiver was last told
+}
+
+func (s *subscriber[T]) push(it item[T], size int) {
+	if it.merge {
+		if old, ok := s.waiting[it.key]; ok {
+			old.value = it.value
+			return
+		}
+	}
+	if len(s.queue) == size {
+		s.pop()
+		s.missed++
+	}
+	s.queue = append(s.queue, &it)
+	if it.merge {
+		s.waiting[it.key] = &it
+	}
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (s *subscriber[T]) pop() (v T, ok bool) {
+	if len(s.queue) == 0 {
+		return v, false
+	}
+	it := s.queue[0]
+	s.queue[0] = nil
+	s.queue = s.queue[1:]
+	if it.merge {
+		delete(s.waiting, it.key)
+	}
+	return it.value, true
+}

@@ -1,0 +1,58 @@
+// Package secmem keeps secret bytes out of logs and memory dumps as far as Go allows: [Bytes] prints as "[redacted]"
+// whatever the verb, and is overwritten by Wipe.
+//
+// It does not promise that no copy exists: the garbage collector may have moved one, and what a caller copied the
+// caller must wipe.
+package secmem
+
+import (
+	"fmt"
+	"io"
+	"runtime"
+)
+
+// Redacted is what a secret prints as.
+const Redacted = "[redacted]"
+
+// Bytes owns a secret. The zero value is an empty one. It is not safe for concurrent use with Wipe.
+type Bytes struct {
+	// A pointer, so that fmt, which prints unexported fields of an enclosing struct without asking their methods,
+	// finds an address and no secret.
+	b *[]byte
+}
+
+// New takes ownership of b: nobody else may keep it.
+func New(b []byte) *Bytes { return &Bytes{b: &b} }
+
+// Bytes returns the secret itself, not a copy; it is nil after Wipe.
+func (s *Bytes) Bytes() []byte {
+	if s == nil || s.b == nil {
+		return nil
+	}
+	return *s.b
+}
+
+// Len returns the size of the secret in bytes.
+func (s *Bytes) Len() int { return len(s.Bytes()) }
+
+// Wipe overwrites the secret and forgets it. Wiping twice does nothing.
+func (s *Bytes) Wipe() {
+	if s == nil || s.b == nil {
+		return
+	}
+	Wipe(*s.b)
+	*s.b = nil
+}
+
+// Wipe overwrites b with zeros.
+func Wipe(b []byte) {
+	clear(b)
+	runtime.KeepAlive(b)
+}
+
+// String, GoString, Format, MarshalText and MarshalJSON never show the secret.
+func (Bytes) String() string               { return Redacted }
+func (Bytes) GoString() string             { return Redacted }
+func (Bytes) Format(f fmt.State, _ rune)   { _, _ = io.WriteString(f, Redacted) }
+func (Bytes) MarshalText() ([]byte, error) { return []byte(Redacted), nil }
+func (Bytes) MarshalJSON() ([]byte, error) { return []byte(`"` + Redacted + `"`), nil }
