@@ -1,0 +1,45 @@
+# Everything here runs as an ordinary user, on loopback only.
+GO ?= go
+STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
+PLATFORMS = linux/amd64 darwin/arm64 windows/amd64
+
+# Rooms with concurrency or unsafe sharing to find; the pure rooms would only be slower.
+RACE = . ./crdt ./internal/feed ./internal/task ./internal/store ./internal/p2p ./keystore/... ./sync/...
+
+.PHONY: build test race lint cross long fuzz quickstart
+
+build:
+	CGO_ENABLED=0 $(GO) build ./...
+
+test:
+	$(GO) test ./...
+
+race:
+	$(GO) test -race $(RACE)
+
+lint:
+	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "gofmt wants: $$unformatted"; exit 1; fi
+	$(GO) vet ./...
+	$(GO) run $(STATICCHECK) ./...
+
+# The core needs no cgo on any system.
+cross:
+	@for p in $(PLATFORMS); do echo "build $$p"; \
+		CGO_ENABLED=0 GOOS=$${p%/*} GOARCH=$${p#*/} $(GO) build ./... || exit 1; \
+		CGO_ENABLED=0 GOOS=$${p%/*} GOARCH=$${p#*/} $(GO) vet ./... || exit 1; done
+
+quickstart:
+	$(GO) run ./examples/quickstart
+
+# What takes longer: each fuzz target for FUZZTIME, then every test three times under the race detector.
+FUZZTIME ?= 30s
+long: fuzz
+	$(GO) test -race -count=3 ./...
+
+fuzz:
+	@for dir in $$($(GO) list -f '{{.Dir}}' ./...); do \
+		for target in $$(grep -ho 'func Fuzz[A-Za-z0-9_]*' $$dir/*_test.go 2>/dev/null | cut -c6-); do \
+			echo "fuzz $$dir $$target"; \
+			$(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$dir || exit 1; \
+		done; \
+	done

@@ -1,0 +1,79 @@
+// Package arch holds the floor plan of the module and the test that enforces it.
+//
+// A package imports only packages on strictly lower floors, or the package of its own parent folder. Test files obey
+// the same rule. A package that is not on the plan, an import that goes up or across, and a fenced module outside
+// its rooms each fail `go test ./internal/arch`. Change the plan together with ARCHITECTURE.md.
+package arch
+
+// module is the path of this module.
+const module = "github.com/studio-whip/collab"
+
+// floors says on which floor each package stands, by its path within the module; "" is the root package.
+var floors = map[string]int{
+	"crdt/lib0":             0,
+	"internal/cost":         0,
+	"internal/feed":         0,
+	"internal/secmem":       0,
+	"internal/task":         0,
+	"internal/wire":         0,
+	"internal/words":        0,
+	"crdt":                  1,
+	"crypto/derive":         1,
+	"crypto/kem":            1,
+	"crypto/seal":           1,
+	"crypto/sign":           1,
+	"identity":              2,
+	"internal/store":        2,
+	"keystore":              2,
+	"keystore/file":         2,
+	"keystore/memory":       2,
+	"keystore/osring":       2,
+	"keystore/keystoretest": 2,
+	"genesis":               3,
+	"genesis/custodian":     3,
+	"internal/p2p":          3,
+	"governance":            4,
+	"governance/epoch":      4,
+	"invite":                5,
+	"sync/envelope":         5,
+	"sync/membership":       6,
+	"sync/journal":          7,
+	"sync/foundation":       8,
+	"sync/live":             8,
+	"sync/coordinator":      9,
+	"":                      10,
+	"examples/quickstart":   11,
+	"internal/arch":         testOnly,
+}
+
+// testOnly marks a package that nothing may import.
+const testOnly = 1 << 10
+
+// alsoImports lists imports on one floor that the plan allows by name: a backend's tests run the suite beside it.
+var alsoImports = map[string][]string{
+	"keystore/file":   {"keystore/keystoretest"},
+	"keystore/memory": {"keystore/keystoretest"},
+	"keystore/osring": {"keystore/keystoretest"},
+}
+
+// fences says which rooms may import a module of another author. A room is a package path; a trailing "/" admits
+// all packages below it. Modules are compared whole, never by prefix of their name.
+var fences = map[string][]string{
+	"filippo.io/edwards25519":              {"crypto/"},
+	"github.com/cloudflare/circl":          {"crypto/"},
+	"github.com/fxamacker/cbor/v2":         {"internal/wire"},
+	"github.com/hashicorp/vault":           {"genesis"},
+	"github.com/go-piv/piv-go/v2":          {"keystore/yubikey"},
+	"github.com/zalando/go-keyring":        {"keystore/osring"},
+	"github.com/godbus/dbus/v5":            {"keystore/osring"},
+	"go.etcd.io/bbolt":                     {"internal/store"},
+	"github.com/ipfs/boxo":                 {"sync/assets"},
+	"github.com/ipfs/go-cid":               {"sync/assets"},
+	"github.com/ipfs/go-datastore":         {"sync/assets"},
+	"github.com/ipfs/go-ds-flatfs":         {"sync/assets"},
+	"github.com/multiformats/go-multihash": {"sync/assets"},
+	"github.com/libp2p/go-libp2p":          {"internal/p2p", "sync/", "collabtest"},
+	"github.com/libp2p/go-libp2p-pubsub":   {"sync/live"},
+	"github.com/marcopolo/simnet":          {"collabtest"},
+	"github.com/prometheus/client_golang":  {"", "sync/coordinator"},
+}
