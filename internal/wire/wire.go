@@ -85,6 +85,7 @@ func Unmarshal(data []byte, v any, limit int) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
+	defer clear(again) // some records hold secrets
 	if !bytes.Equal(again, data) {
 		return fmt.Errorf("%w: not in deterministic form", ErrMalformed)
 	}
