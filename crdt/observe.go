@@ -1,0 +1,123 @@
+package crdt
+
+import "sync"
+
+// event is what one committed transaction tells its observers.
+type event struct {
+	seq    uint64
+	origin Origin
+	update []byte // nil if nobody wanted it at commit
+	texts  []textCall
+}
+
+// textCall is one observer's share of an event.
+type textCall struct {
+	to *textObserver
+	ev TextEvent
+}
+
+// feed hands committed events to observers, one at a time and in commit order, without owning a goroutine: whoever
+// commits delivers, and if somebody is delivering already leaves the event to them.
+//
+//	commit (lock held): push ──▶ queue ──▶ deliver (no lock held): observers of types, then of updates
+type feed struct {
+	mu        sync.Mutex
+	seq       uint64
+	queue     []event
+	running   bool
+	listeners []*updateListener
+}
+
+type updateListener struct {
+	fn    func([]byte, Origin)
+	since uint64 // hears events after this one
+	gone  bool
+}
+
+func (f *feed) wantsUpdates() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.listeners) > 0
+}
+
+func (f *feed) push(e event) {
+	if e.update == nil && len(e.texts) == 0 {
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.seq++
+	e.seq = f.seq
+	f.queue = append(f.queue, e)
+}
+
+// deliver calls observers until the queue is empty. An observer that panics leaves the rest of the queue to the next
+// transaction.
+func (f *feed) deliver() {
+	f.mu.Lock()
+	if f.running {
+		f.mu.Unlock()
+		return
+	}
+	f.running = true
+	defer func() {
+		f.running = false
+		f.mu.Unlock()
+	}()
+	for len(f.queue) > 0 {
+		e := f.queue[0]
+		f.queue[0] = event{}
+		f.queue = f.queue[1:]
+		f.call(e)
+	}
+	f.queue = nil
+}
+
+// call runs the observers of one event; f.mu is held before and after, not in between.
+func (f *feed) call(e event) {
+	listeners := f.listeners
+	f.mu.Unlock()
+	defer f.mu.Lock()
+	for _, c := range e.texts {
+		if f.active(&c.to.gone) {
+			c.to.fn(c.ev)
+		}
+	}
+	if e.update == nil {
+		return
+	}
+	for _, l := range listeners {
+		if l.since < e.seq && f.active(&l.gone) {
+			l.fn(e.update, e.origin)
+		}
+	}
+}
+
+func (f *feed) active(gone *bool) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return !*gone
+}
+
+// OnUpdate calls fn after each transaction that changed the document, in commit order and outside the lock, with the
+// update that tells other replicas about it. Transactions of ApplyUpdate are included; their Origin has Local false.
+// stop ends the calls. fn may keep update but must not change it: all listeners get the same bytes.
+func (d *Doc) OnUpdate(fn func(update []byte, o Origin)) (stop func()) {
+	f := &d.feed
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	l := &updateListener{fn: fn, since: f.seq}
+	f.listeners = append(f.listeners[:len(f.listeners):len(f.listeners)], l)
+	return func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		l.gone = true
+		var rest []*updateListener
+		for _, o := range f.listeners {
+			if o != l {
+				rest = append(rest, o)
+			}
+		}
+		f.listeners = rest
+	}
+}

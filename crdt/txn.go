@@ -1,0 +1,147 @@
+package crdt
+
+// Origin says where a transaction came from.
+type Origin struct {
+	Local bool // made by Update, not by ApplyUpdate
+	Tag   any  // what WithOrigin was given
+}
+
+// TxnOption tags a transaction; see WithOrigin. Every TxnOption also is an ApplyOption.
+type TxnOption func(*Origin)
+
+func (o TxnOption) apply(c *applyConfig) { o(&c.origin) }
+
+// WithOrigin tags a transaction so that observers and undo managers can tell edits apart.
+func WithOrigin(tag any) TxnOption { return func(o *Origin) { o.Tag = tag } }
+
+// Txn is a transaction on one Doc. It must not outlive the function it was passed to.
+type Txn struct {
+	doc    *Doc // nil once the transaction has ended
+	id     uint64
+	origin Origin
+
+	touched []uint32 // clients that got structs; their state before is in client.before
+	deletes []span
+	merge   []unitID // splits, to be undone at commit where possible
+	work    []ref    // scratch of the walks over nested types
+	dirty   []*branch
+}
+
+// ReadTxn is a consistent read-only view; every Txn is one too.
+type ReadTxn struct{ doc *Doc }
+
+// Reader is what reading methods take: *Txn or *ReadTxn.
+type Reader interface{ document() *Doc }
+
+func (t *Txn) document() *Doc     { return t.doc }
+func (t *ReadTxn) document() *Doc { return t.doc }
+
+// Update runs fn in one transaction and emits at most one update. A CRDT cannot roll back: if fn returns an error,
+// changes made before it stay, are emitted, and Update returns that error.
+//
+// Pass the tx down: calling Update, ApplyUpdate or View inside fn deadlocks. Observers of this and of earlier
+// transactions have been called when Update returns, unless another goroutine, or this one further up its stack, is
+// calling observers already and goes on to call these.
+func (d *Doc) Update(fn func(*Txn) error, opts ...TxnOption) error {
+	o := Origin{Local: true}
+	for _, opt := range opts {
+		opt(&o)
+	}
+	err := d.transact(o, fn)
+	d.feed.deliver()
+	return err
+}
+
+// transact runs fn under the writer lock and commits, even if fn panics.
+func (d *Doc) transact(o Origin, fn func(*Txn) error) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	t := d.begin(o)
+	defer t.commit()
+	return fn(t)
+}
+
+// View runs fn with a consistent read-only view.
+func (d *Doc) View(fn func(*ReadTxn) error) error {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	t := &ReadTxn{d}
+	defer func() { t.doc = nil }()
+	return fn(t)
+}
+
+// begin starts a transaction; the writer lock is held. Its slices keep their memory from one to the next, but the
+// Txn itself is new, so that one kept too long is found out.
+func (d *Doc) begin(o Origin) *Txn {
+	d.txns++
+	old := &d.txn
+	t := &Txn{
+		doc: d, id: d.txns, origin: o,
+		touched: old.touched[:0], deletes: old.deletes[:0], merge: old.merge[:0], work: old.work[:0],
+		dirty: old.dirty[:0],
+	}
+	return t
+}
+
+// touch notes that a client is about to get structs.
+func (t *Txn) touch(c uint32) {
+	cl := &t.doc.clients[c]
+	if cl.txn != t.id {
+		cl.txn, cl.before = t.id, cl.state
+		t.touched = append(t.touched, c)
+	}
+}
+
+// stateBefore is a client's state at the start of the transaction.
+func (t *Txn) stateBefore(c uint32) uint32 {
+	cl := &t.doc.clients[c]
+	if cl.txn == t.id {
+		return cl.before
+	}
+	return cl.state
+}
+
+// changed notes that observers of a branch have something to hear.
+func (t *Txn) changed(b *branch) {
+	if len(b.observers) == 0 {
+		return
+	}
+	for _, x := range t.dirty {
+		if x == b {
+			return
+		}
+	}
+	t.dirty = append(t.dirty, b)
+}
+
+// empty says whether the transaction changed nothing.
+func (t *Txn) empty() bool {
+	if len(t.deletes) > 0 {
+		return false
+	}
+	for _, c := range t.touched {
+		if cl := &t.doc.clients[c]; cl.state != cl.before {
+			return false
+		}
+	}
+	return true
+}
+
+// commit ends the transaction: events are computed while what was deleted still is there, then the document is
+// tidied, then the update is encoded. Nobody is called before the lock is gone.
+func (t *Txn) commit() {
+	d := t.doc
+	if !t.empty() {
+		e := event{origin: t.origin}
+		t.deletes = mergeSpans(t.deletes)
+		e.texts = t.textEvents()
+		t.finish()
+		if d.feed.wantsUpdates() {
+			e.update = t.encode()
+		}
+		d.feed.push(e)
+	}
+	clear(t.dirty)
+	d.txn = Txn{touched: t.touched, deletes: t.deletes, merge: t.merge, work: t.work, dirty: t.dirty}
+	t.doc = nil
+}
