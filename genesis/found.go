@@ -1,0 +1,251 @@
+package genesis
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/studio-whip/collab/crypto/sign"
+	"github.com/studio-whip/collab/identity"
+	"github.com/studio-whip/collab/internal/secmem"
+	"github.com/studio-whip/collab/internal/wire"
+)
+
+// Founding is what a project starts from. The founder becomes the only holder of its root and its first manager.
+type Founding struct {
+	Title    string // of the project, at most MaxTitle bytes
+	Policy   Policy // see DefaultPolicy
+	Identity *identity.IdentityCert
+	Device   *identity.DeviceCert // of the founder; chain 0 of this device is open from the start
+	Ceremony Ceremony
+}
+
+// Found holds the founding ceremony and returns version 1 of the root record, verified as [ParseRoot] does it. It
+// draws the holder's root seed and a ceremony's randomness from random (the polynomial's coefficients always come
+// from the system), gives every custodian its share, reads each share back from its medium and rebuilds the key of
+// what came back. Only then it returns: a root record whose shares were lost on the way never leaves. now is compared
+// with the end of the device's certificate, if it has one.
+//
+// On failure what was kept is forgotten again, even if ctx has ended; the error says so where that failed too. It
+// wraps [ErrCeremony] if nothing was tried, a [*ShareError] if a custodian failed, or what is wrong with the record.
+// The seed and every share are wiped on every path.
+func Found(ctx context.Context, random io.Reader, now time.Time, f Founding) (*Root, error) {
+	if err := f.check(now); err != nil {
+		return nil, err
+	}
+	root, shares, err := f.prepare(random)
+	defer wipeShares(shares)
+	if err != nil {
+		return nil, err
+	}
+	asked, err := keepAll(ctx, root, f.Ceremony.Custodians, shares)
+	if err != nil {
+		return nil, errors.Join(err, forgetAll(ctx, root, f.Ceremony.Custodians[:asked]))
+	}
+	return root, nil
+}
+
+func (f *Founding) check(now time.Time) error {
+	if f.Identity == nil || f.Device == nil {
+		return fmt.Errorf("%w: the founder's certificates are missing", ErrCeremony)
+	}
+	if err := f.Device.VerifyIdentity(f.Identity); err != nil {
+		return fmt.Errorf("%w: %w", ErrCeremony, err)
+	}
+	if end := f.Device.NotAfter; end != nil && uint64(max(now.Unix(), 0)) > *end {
+		return fmt.Errorf("%w: the certificate of device %s has ended", ErrCeremony, f.Device.ID.Short())
+	}
+	return f.Ceremony.check()
+}
+
+// prepare makes the signed root record and the shares of its key. The seed lives inside this call only.
+func (f *Founding) prepare(random io.Reader) (*Root, []shareRecord, error) {
+	seed := new(identity.Seed)
+	defer seed.Wipe()
+	var ceremony, nonce [16]byte
+	for _, b := range [][]byte{seed[:], ceremony[:], nonce[:]} {
+		if _, err := io.ReadFull(random, b); err != nil {
+			return nil, nil, fmt.Errorf("genesis: found: randomness: %w", err)
+		}
+	}
+	key := NewHolderKey(*seed)
+	shares, err := f.shares(random, seed, ceremony, key.Public())
+	if err != nil {
+		return nil, shares, err
+	}
+	member := f.Identity.Member()
+	core := wire.Marshal(rootCore{
+		Head: wire.NewHead(), N: 1, Nonce: nonce, Title: wire.NFC(f.Title), Policy: f.Policy,
+		Holders:   []holderRecord{{Member: member, Key: key.Public().Bytes()}},
+		ShareSets: []shareSetRecord{shareSetOf(shares)},
+		Founder:   &founderRecord{Identity: f.Identity.Raw, Device: f.Device.Raw},
+	})
+	root, err := ParseRoot(wire.Marshal(signedRoot{
+		Core: core, Now: []holderSig{{Member: member, Sig: key.Sign(sign.Root, core)}},
+	}))
+	return root, shares, err
+}
+
+// shares splits seed over the ceremony's custodians.
+func (f *Founding) shares(random io.Reader, seed *identity.Seed, ceremony [16]byte, key *sign.PublicKey) ([]shareRecord, error) {
+	custodians := f.Ceremony.Custodians
+	ys, err := split(seed, f.Ceremony.Threshold, len(custodians))
+	if err != nil {
+		return nil, err
+	}
+	shares := make([]shareRecord, len(ys))
+	for i := range ys {
+		shares[i] = shareRecord{
+			Head: wire.NewHead(), Magic: shareMagic, Ceremony: ceremony, Holder: f.Identity.Member(), RootVersion: 1,
+			K: uint8(f.Ceremony.Threshold), M: uint8(len(ys)), X: uint8(i + 1), Y: ys[i], RootPubHash: rootPubHash(key),
+			Label: cutLabel(custodians[i].Label()),
+		}
+		secmem.Wipe(ys[i][:])
+	}
+	for i := range shares {
+		if _, err := io.ReadFull(random, shares[i].Salt[:]); err != nil {
+			return shares, fmt.Errorf("genesis: found: randomness: %w", err)
+		}
+	}
+	return shares, nil
+}
+
+// shareSetOf is what the root record says about shares.
+func shareSetOf(shares []shareRecord) shareSetRecord {
+	s := &shares[0]
+	set := shareSetRecord{Member: s.Holder, Ceremony: s.Ceremony, K: s.K, M: s.M, RootPubHash: s.RootPubHash}
+	for i := range shares {
+		set.Commitments = append(set.Commitments, shares[i].commitment())
+	}
+	return set
+}
+
+func wipeShares(shares []shareRecord) {
+	for i := range shares {
+		shares[i].wipe()
+	}
+}
+
+// keepAll gives each custodian its share, reads it back, and rebuilds the key of the first k that came back. It
+// returns how many custodians may hold a share now.
+func keepAll(ctx context.Context, root *Root, custodians []Custodian, shares []shareRecord) (asked int, err error) {
+	names := labels(custodians)
+	var back []*shareRecord
+	defer func() {
+		for _, s := range back {
+			s.wipe()
+		}
+	}()
+	for i, c := range custodians {
+		if err := ctx.Err(); err != nil {
+			return i, fmt.Errorf("genesis: found: %w", err)
+		}
+		if err := otherPlace(ctx, root, c, i); err != nil {
+			return i, err
+		}
+		s, err := keepOne(ctx, root, c, &shares[i])
+		if err != nil {
+			return i + 1, &ShareError{Custodian: names[i], Err: err}
+		}
+		back = append(back, s)
+	}
+	set := &root.ShareSets[0]
+	_, err = rebuild(root, set, back[:set.K])
+	return len(custodians), err
+}
+
+// otherPlace makes sure that c does not hold one of the shares kept so far: two shares in one place are one factor.
+func otherPlace(ctx context.Context, root *Root, c Custodian, kept int) error {
+	for i := range kept {
+		raw, err := c.Recall(ctx, refOf(root, i))
+		secmem.Wipe(raw)
+		if err == nil {
+			return fmt.Errorf("%w: custodians %d and %d keep their shares in one place; whoever finds it finds both",
+				ErrCeremony, i+1, kept+1)
+		}
+	}
+	return nil
+}
+
+// keepOne keeps a share and returns it as it was read back and verified.
+func keepOne(ctx context.Context, root *Root, c Custodian, share *shareRecord) (*shareRecord, error) {
+	ref := refOf(root, int(share.X)-1)
+	raw := share.encode()
+	defer secmem.Wipe(raw)
+	handed := bytes.Clone(raw) // so that a custodian that changes its argument is found out
+	defer secmem.Wipe(handed)
+	if err := keep(ctx, c, ref, handed, root.Raw); err != nil {
+		return nil, err
+	}
+	back, err := c.Recall(ctx, ref)
+	if err != nil {
+		return nil, fmt.Errorf("read the share back: %w", err)
+	}
+	defer secmem.Wipe(back)
+	if !bytes.Equal(back, raw) {
+		return nil, fmt.Errorf("read the share back: %w: other bytes came back than were kept", ErrShareCorrupt)
+	}
+	return root.verifyShare(back)
+}
+
+func keep(ctx context.Context, c Custodian, ref ShareRef, share, record []byte) error {
+	if rk, ok := c.(RecordKeeper); ok {
+		return rk.KeepWithRecords(ctx, ref, share, [][]byte{record})
+	}
+	return c.Keep(ctx, ref, share)
+}
+
+func refOf(root *Root, i int) ShareRef {
+	return ShareRef{Project: root.Project, Ceremony: root.ShareSets[0].Ceremony, X: byte(i + 1)}
+}
+
+// forgetAll undoes a founding. It goes on when ctx has ended: a share must not stay behind because somebody pressed
+// cancel.
+func forgetAll(ctx context.Context, root *Root, custodians []Custodian) error {
+	ctx = context.WithoutCancel(ctx)
+	var errs []error
+	for i, name := range labels(custodians) {
+		if err := custodians[i].Forget(ctx, refOf(root, i)); err != nil {
+			errs = append(errs, &ShareError{Custodian: name, Err: fmt.Errorf("a useless share may still lie there: %w", err)})
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// FindRoots reads the root records that custodians carry beside their shares, for a machine that has nothing else.
+// Records of one version come once. A custodian that carries none is passed over; errors of the others are joined
+// and returned with the roots that were found.
+//
+// A record proves which project it founds, not that this is the project you mean: compare its id or the founder's
+// fingerprint with what you know from elsewhere.
+func FindRoots(ctx context.Context, from []Custodian) ([]*Root, error) {
+	names := labels(from)
+	found := map[RootID]bool{}
+	var roots []*Root
+	var errs []error
+	for i, c := range from {
+		rk, ok := c.(RecordKeeper)
+		if !ok {
+			continue
+		}
+		records, err := rk.Records(ctx)
+		if err != nil && !errors.Is(err, ErrNoShare) {
+			errs = append(errs, &ShareError{Custodian: names[i], Err: err})
+		}
+		for _, raw := range records {
+			root, err := ParseRoot(raw)
+			if err != nil {
+				errs = append(errs, &ShareError{Custodian: names[i], Err: err})
+				continue
+			}
+			if !found[root.ID] {
+				found[root.ID] = true
+				roots = append(roots, root)
+			}
+		}
+	}
+	return roots, errors.Join(errs...)
+}

@@ -1,0 +1,22 @@
+package genesis
+
+// Caps of this room's records. Sizes are in bytes.
+const (
+	MaxRootCore    = 128 << 10 // signed part of a root record
+	MaxRoot        = 384 << 10 // whole root record
+	MaxTitle       = 128       // project title
+	MaxReason      = 512       // reason of a root record
+	MaxLabel       = 64        // label of a share
+	MaxHolders     = 32        // holders of the root
+	MaxShares      = 16        // shares of one holder
+	MinThreshold   = 2         // shares that must agree; one would be the key itself
+	MaxPhraseBlob  = 4 << 10   // sealed phrase share inside a root record
+	MaxFrontier    = 64        // governance heads that a root record names
+	MaxAbandons    = 16
+	MaxHeals       = 4
+	MaxFeatures    = 64
+	MaxMembers     = 1000
+	MaxShare       = 1024      // share record
+	maxQuarantine  = 24 * 3600 // seconds
+	shareSeedBytes = 32
+)
