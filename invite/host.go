@@ -1,0 +1,232 @@
+package invite
+
+import (
+	"context"
+	"crypto/hmac"
+	"fmt"
+	"io"
+
+	"github.com/studio-whip/collab/crypto/kem"
+	"github.com/studio-whip/collab/crypto/sign"
+	"github.com/studio-whip/collab/genesis"
+	"github.com/studio-whip/collab/identity"
+	"github.com/studio-whip/collab/internal/wire"
+)
+
+// Terms are what a host knows of an invite: the event that announced it, s_mac, and the KEM key that its codes print.
+type Terms struct {
+	Project     genesis.ProjectID
+	RootVersion uint32
+	Root        genesis.RootID
+	Invite      [16]byte
+	Hosts       []Host // in the order of the event; addresses do not matter
+	ProofHash   wire.ID
+	MAC         [32]byte
+	KEM         *kem.PrivateKey
+}
+
+// Request is a newcomer who holds the code and has proved every certificate and signature.
+type Request struct {
+	Invite   [16]byte
+	Identity *identity.IdentityCert
+	Device   *identity.DeviceCert
+	ProofPub []byte
+	Proof    []byte
+	Th       wire.ID  // th2, which the proof covers
+	Words    []string // six; the joiner is shown the same
+}
+
+// Admission is a host's answer to a [Request].
+type Admission struct {
+	Result Result
+	Reason Reason             // of a refusal
+	First  *identity.MemberID // who used the invite first, if the reason is ReasonUsed
+
+	Admit []byte    // the event that admits the joiner, as signed
+	Heads []wire.ID // governance heads of the host, at least one, at most 256
+	Boxes [][]byte  // epoch keys, sealed to the joiner's device, at most 256
+	Addrs [][]byte  // signed address records of other members, at most 128
+}
+
+// Server is a host's side of one handshake.
+type Server struct {
+	Exporter [32]byte             // of the channel
+	Remote   *identity.DeviceCert // the joiner's device, as the channel has proved it
+	Identity *identity.IdentityCert
+	Device   *identity.DeviceCert
+	Keys     *identity.DeviceKeys
+	Terms    *Terms
+	Records  [][]byte // root records from the pin on
+	// Ended returns why the invite is over for this joiner, an error of this package, or nil. It is asked when M1
+	// has proved that the other end holds the code. Nil: never over.
+	Ended func() error
+	// Admit decides. It may wait for a person, admits at most once per invite and joiner, and gives one who comes
+	// again the same answer. Its error ends the handshake without an answer.
+	Admit func(ctx context.Context, r Request) (Admission, error)
+}
+
+// Serve runs the host's side over rw, which the channel's proof has already tied to the invite of s.Terms. The caller
+// gives rw its deadline. The error wraps [ErrStranger], [ErrProof] or [ErrInvalid] if the other end is at fault and
+// was told nothing; [ErrNotConfirmed] if it was admitted but did not confirm; the error of [Server.Ended] if the
+// invite is over and the joiner was told so; or what rw or Admit reported. A refusal or a pending answer that was
+// delivered is no error.
+func Serve(ctx context.Context, random io.Reader, rw io.ReadWriter, s Server) error {
+	t, err := s.first(rw)
+	if err != nil {
+		return err
+	}
+	defer t.wipe()
+	if s.Ended != nil {
+		if over := s.Ended(); over != nil {
+			return s.turnAway(rw, t, over)
+		}
+	}
+	if err := s.second(rw, t); err != nil {
+		return err
+	}
+	r, err := s.third(rw, t)
+	if err != nil {
+		return err
+	}
+	a, err := s.Admit(ctx, *r)
+	if err != nil {
+		return fmt.Errorf("invite: admission: %w", err)
+	}
+	return s.answer(rw, t, a)
+}
+
+// first reads M1, after M0 if the joiner asks for it, and proves that the other end holds the code on this channel.
+func (s *Server) first(rw io.ReadWriter) (*transcript, error) {
+	raw, err := readFrame(rw, maxSmall)
+	if err != nil {
+		return nil, err
+	}
+	if len(raw) == 0 {
+		m0 := wire.Marshal(message0{KEM: s.Terms.KEM.Public().Bytes()})
+		if err := writeFrame(rw, m0); err != nil {
+			return nil, err
+		}
+		if raw, err = readFrame(rw, maxSmall); err != nil {
+			return nil, err
+		}
+	}
+	m, err := decode1(raw)
+	if err != nil {
+		return nil, err
+	}
+	return s.unlock(raw, m)
+}
+
+func (s *Server) unlock(raw []byte, m *message1) (*transcript, error) {
+	p := s.Terms
+	if m.Invite != p.Invite {
+		return nil, fmt.Errorf("%w: another invite than the channel's", ErrStranger)
+	}
+	t := newTranscript(codeHash(p.Project, p.RootVersion, p.Root, p.Invite, p.Hosts, p.MAC),
+		s.Exporter, s.Remote.ID, s.Device.ID)
+	session, err := p.KEM.Open(t.m1Info(), nil, m.CT1)
+	if err != nil || len(session) != 32 {
+		return nil, fmt.Errorf("%w: M1 is not for this host, channel and code", ErrStranger)
+	}
+	defer clear(session)
+	bare := m.withoutMAC()
+	t.share([32]byte(session), p.MAC, bare)
+	if mac := t.mac("mac1", bare); !hmac.Equal(mac[:], m.MAC) {
+		return nil, fmt.Errorf("%w: M1 has a wrong MAC", ErrStranger)
+	}
+	t.absorb(raw)
+	return t, nil
+}
+
+// turnAway tells the code's holder, in place of M2, why the invite is of no use.
+func (s *Server) turnAway(rw io.ReadWriter, t *transcript, over error) error {
+	m := message4{Result: Refused, Reason: ReasonOf(over)}
+	if used, ok := over.(*UsedError); ok {
+		m.First = &used.First
+	}
+	if err := writeFrame(rw, t.seal("m4", wire.Marshal(m))); err != nil {
+		return err
+	}
+	return over
+}
+
+func (s *Server) second(rw io.ReadWriter, t *transcript) error {
+	m := message2{Identity: s.Identity.Raw, Device: s.Device.Raw, Records: s.Records}
+	m.Sig = s.Keys.DK.Sign(sign.InviteHost, m.signed(t.th))
+	return writeFrame(rw, t.seal("m2", wire.Marshal(m)))
+}
+
+// third reads M3 and verifies all that it claims.
+func (s *Server) third(rw io.ReadWriter, t *transcript) (*Request, error) {
+	raw, err := readFrame(rw, maxLarge)
+	if err != nil {
+		return nil, err
+	}
+	th2 := t.th
+	msg, err := t.open("m3", raw)
+	if err != nil {
+		return nil, fmt.Errorf("%w: M3: %w", ErrInvalid, err)
+	}
+	m, err := decode3(msg)
+	if err != nil {
+		return nil, err
+	}
+	r, err := s.verify(m, th2)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrProof, err)
+	}
+	r.Words = t.words()
+	return r, nil
+}
+
+func (s *Server) verify(m *message3, th2 wire.ID) (*Request, error) {
+	person, err := identity.ParseIdentityCert(m.Identity)
+	if err != nil {
+		return nil, err
+	}
+	device, err := identity.ParseDeviceCert(m.Device)
+	if err != nil {
+		return nil, err
+	}
+	if device.ID != s.Remote.ID {
+		return nil, fmt.Errorf("device %s is not the channel's", device.ID.Short())
+	}
+	if err := device.VerifyIdentity(person); err != nil {
+		return nil, err
+	}
+	if err := device.DK.Verify(sign.InviteJoiner, m.signed(th2), m.Sig); err != nil {
+		return nil, err
+	}
+	p := s.Terms
+	if err := VerifyProof(p.ProofHash, m.ProofPub, m.Proof, wire.ID(p.Project), p.Invite, person.ID, device.ID, s.Device.ID, th2); err != nil {
+		return nil, err
+	}
+	return &Request{
+		Invite: p.Invite, Identity: person, Device: device, ProofPub: m.ProofPub, Proof: m.Proof, Th: th2,
+	}, nil
+}
+
+// answer sends M4 and, after an admission, waits for M5.
+func (s *Server) answer(rw io.ReadWriter, t *transcript, a Admission) error {
+	msg := wire.Marshal(message4{
+		Result: a.Result, Reason: a.Reason, Admit: a.Admit, Heads: a.Heads, Boxes: a.Boxes, Addrs: a.Addrs, First: a.First,
+	})
+	if _, err := decode4(msg); err != nil {
+		return fmt.Errorf("invite: the answer cannot be sent: %w", err)
+	}
+	if err := writeFrame(rw, t.seal("m4", msg)); err != nil || a.Result != Admitted {
+		return err
+	}
+	raw, err := readFrame(rw, maxSmall)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrNotConfirmed, err)
+	}
+	m, err := decode5(raw)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrNotConfirmed, err)
+	}
+	if want := t.confirmation(); !hmac.Equal(want[:], m.MAC[:]) {
+		return fmt.Errorf("%w: M5 has a wrong MAC", ErrNotConfirmed)
+	}
+	return nil
+}
