@@ -77,6 +77,10 @@ func (d *Doc) sortClients(cs []since) {
 type encoder struct {
 	doc *Doc
 	buf []byte
+
+	// merged writes like Yjs's mergeUpdates, which Yjs uses as soon as anything is pending: the mark that an item
+	// belongs to a map key is left out where the key itself is not written.
+	merged bool
 }
 
 func (e *encoder) uint(v uint64) { e.buf = lib0.AppendUvarint(e.buf, v) }
@@ -99,6 +103,7 @@ func (e *encoder) clients(cs []since) {
 // full writes everything a replica that knows sv lacks, pending structs and deletions included.
 func (e *encoder) full(sv stateVector) {
 	d := e.doc
+	e.merged = len(d.pending.queues) > 0 || d.pending.deleteRanges > 0
 	var cs []since
 	for c := range d.clients {
 		cl := &d.clients[c]
@@ -271,7 +276,7 @@ func (e *encoder) head(k kind, oc, ock, rc, rck uint32, sub bool) {
 	if rc != noClient {
 		info |= infoRight
 	}
-	if sub {
+	if sub && !(e.merged && info&(infoOrigin|infoRight) != 0) {
 		info |= infoSub
 	}
 	e.buf = append(e.buf, info)
