@@ -1,0 +1,323 @@
+package custodian
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/studio-whip/collab/crypto/seal"
+	"github.com/studio-whip/collab/genesis"
+	"github.com/studio-whip/collab/internal/secmem"
+	"github.com/studio-whip/collab/internal/wire"
+	"github.com/studio-whip/collab/internal/words"
+)
+
+// PhraseFunc talks to the person who keeps a recovery phrase. If generated is not empty it is a new phrase: show it,
+// have it written down, and return what the person types back from the paper; typed wrongly, it is called again, up
+// to three times. If generated is empty, ask for the phrase and return it. Case and spaces do not matter. It should
+// return ctx's error when ctx ends.
+type PhraseFunc func(ctx context.Context, generated string) (string, error)
+
+// Phrase seals shares under generated phrases of twelve words (128 bits; Argon2id with 256 MiB, about 1.5 s a time,
+// then XChaCha20-Poly1305) into the recovery file at path, which belongs on another medium than this machine's disk.
+// Whoever holds the file can try phrases, but not through 128 bits. The file also carries the root records: the
+// custodian is a [genesis.RecordKeeper].
+//
+// The folder must exist; the file is made with the first share and removed with the last one. Each share has its own
+// phrase. The first Recall after a Keep reads the file back under the key just made, without asking the person again.
+func Phrase(ask PhraseFunc, path string) genesis.Custodian { return &phrase{ask: ask, path: path} }
+
+type phrase struct {
+	ask  PhraseFunc
+	path string
+
+	mu    sync.Mutex
+	fresh map[genesis.ShareRef]*secmem.Bytes // keys of shares that were just kept, until they are read back
+}
+
+func (p *phrase) Label() string { return "recovery phrase, " + p.path }
+
+// Keep is KeepWithRecords without a record.
+func (p *phrase) Keep(ctx context.Context, ref genesis.ShareRef, share []byte) error {
+	return p.KeepWithRecords(ctx, ref, share, nil)
+}
+
+// KeepWithRecords shows the person a new phrase and seals share and records under it.
+func (p *phrase) KeepWithRecords(ctx context.Context, ref genesis.ShareRef, share []byte, records [][]byte) error {
+	if len(share) == 0 || len(share) > genesis.MaxShare || len(records) > MaxRecords {
+		return fmt.Errorf("custodian: a share of %d bytes and %d records, at most %d and %d can be kept",
+			len(share), len(records), genesis.MaxShare, MaxRecords)
+	}
+	if _, err := p.insert(ref, nil); err != nil { // before anybody writes down twelve words for nothing
+		return err
+	}
+	secret, err := p.agree(ctx)
+	if err != nil {
+		return err
+	}
+	defer secmem.Wipe(secret)
+	header := phraseHeader{
+		Head: wire.NewHead(), Magic: phraseMagic, Cost: seal.DefaultCost(), Ceremony: ref.Ceremony, X: ref.X,
+	}
+	_, _ = rand.Read(header.Salt[:]) // never fails
+	key := header.Cost.Stretch(secret, header.Salt)
+	defer secmem.Wipe(key[:])
+	sealed, err := sealBlob(rand.Reader, key, ref.Project, header, phrasePayload{Share: share, Records: records})
+	if err != nil {
+		return err
+	}
+	if err := p.store(ref, sealed); err != nil {
+		return err
+	}
+	if err := p.verify(ref, key, share); err != nil {
+		return err
+	}
+	p.remember(ref, key)
+	return nil
+}
+
+// agree makes a phrase and returns it when the person has typed it back.
+func (p *phrase) agree(ctx context.Context) ([]byte, error) {
+	list, err := words.Generate(rand.Reader, phraseWords)
+	if err != nil {
+		return nil, fmt.Errorf("custodian: make a phrase: %w", err)
+	}
+	want := []byte(strings.Join(list, " "))
+	for try := 1; ; try++ {
+		typed, err := p.question(ctx, string(want))
+		if err == nil && subtle.ConstantTimeCompare(typed, want) == 1 {
+			secmem.Wipe(typed)
+			return want, nil
+		}
+		secmem.Wipe(typed)
+		if err == nil {
+			err = fmt.Errorf("%w: what was typed back is not the phrase that was shown", ErrWrongPhrase)
+		}
+		if !errors.Is(err, ErrWrongPhrase) || try == phraseTries {
+			secmem.Wipe(want)
+			return nil, err
+		}
+	}
+}
+
+// question asks the person and returns the phrase in normal form: words of the list, one space between.
+func (p *phrase) question(ctx context.Context, generated string) ([]byte, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("custodian: ask for a phrase: %w", err)
+	}
+	if p.ask == nil {
+		return nil, errors.New("custodian: there is no function to ask for a phrase")
+	}
+	typed, err := p.ask(ctx, generated)
+	if err != nil {
+		return nil, fmt.Errorf("custodian: ask for a phrase: %w", err)
+	}
+	list, err := words.Parse(typed)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrWrongPhrase, err)
+	}
+	if len(list) != phraseWords {
+		return nil, fmt.Errorf("%w: %d words, it has %d", ErrWrongPhrase, len(list), phraseWords)
+	}
+	return []byte(strings.Join(list, " ")), nil
+}
+
+// insert reads the file and adds b to it unless b is nil. It refuses to replace a share and to overfill the file.
+func (p *phrase) insert(ref genesis.ShareRef, b *blob) (*recoveryFile, error) {
+	content, err := p.read()
+	if errors.Is(err, genesis.ErrNoShare) {
+		content, err = &recoveryFile{}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	at, there := content.find(ref)
+	if there {
+		return nil, ErrOccupied
+	}
+	if len(content.Blobs) == MaxBlobs {
+		return nil, fmt.Errorf("custodian: %s holds %d shares, no more are kept in one file", p.path, MaxBlobs)
+	}
+	if b != nil {
+		content.Blobs = slices.Insert(content.Blobs, at, *b)
+	}
+	return content, nil
+}
+
+// store adds a sealed share to the file.
+func (p *phrase) store(ref genesis.ShareRef, b blob) error {
+	rewriting.Lock()
+	defer rewriting.Unlock()
+	content, err := p.insert(ref, &b)
+	if err != nil {
+		return err
+	}
+	data := content.encode()
+	if len(data) > MaxRecoveryFile {
+		return fmt.Errorf("custodian: %s would have %d bytes, at most %d are kept in one file", p.path, len(data), MaxRecoveryFile)
+	}
+	return writeFile(p.path, data)
+}
+
+// verify opens the share as it now lies in the file.
+func (p *phrase) verify(ref genesis.ShareRef, key [seal.KeySize]byte, share []byte) error {
+	b, err := p.find(ref)
+	if err != nil {
+		return fmt.Errorf("custodian: read the share back: %w", err)
+	}
+	payload, err := b.open(key)
+	if err != nil {
+		return fmt.Errorf("custodian: read the share back: %w", err)
+	}
+	defer secmem.Wipe(payload.Share)
+	if subtle.ConstantTimeCompare(payload.Share, share) != 1 {
+		return fmt.Errorf("custodian: read the share back: %w: %s", ErrDamaged, p.path)
+	}
+	return nil
+}
+
+// Recall asks for the phrase, unless the share was just kept.
+func (p *phrase) Recall(ctx context.Context, ref genesis.ShareRef) ([]byte, error) {
+	b, err := p.find(ref)
+	if err != nil {
+		return nil, err
+	}
+	key, ok := p.recollect(ref)
+	if !ok {
+		secret, err := p.question(ctx, "")
+		if err != nil {
+			return nil, err
+		}
+		key = b.header.Cost.Stretch(secret, b.header.Salt)
+		secmem.Wipe(secret)
+	}
+	defer secmem.Wipe(key[:])
+	payload, err := b.open(key)
+	if err != nil {
+		return nil, err
+	}
+	return payload.Share, nil
+}
+
+// Records asks for the phrase once and returns the records beside every share that it opens.
+func (p *phrase) Records(ctx context.Context) ([][]byte, error) {
+	content, err := p.read()
+	if err != nil {
+		return nil, err
+	}
+	secret, err := p.question(ctx, "")
+	if err != nil {
+		return nil, err
+	}
+	defer secmem.Wipe(secret)
+	var records [][]byte
+	failure := ErrWrongPhrase
+	for i := range content.Blobs {
+		if err := ctx.Err(); err != nil {
+			return nil, fmt.Errorf("custodian: read root records: %w", err)
+		}
+		b := &content.Blobs[i]
+		key := b.header.Cost.Stretch(secret, b.header.Salt)
+		payload, err := b.open(key)
+		secmem.Wipe(key[:])
+		if err == nil {
+			secmem.Wipe(payload.Share)
+			records, failure = append(records, payload.Records...), nil
+		}
+	}
+	return records, failure
+}
+
+// Forget removes a share from the file.
+func (p *phrase) Forget(ctx context.Context, ref genesis.ShareRef) error {
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("custodian: forget a share: %w", err)
+	}
+	if key, ok := p.recollect(ref); ok {
+		secmem.Wipe(key[:])
+	}
+	rewriting.Lock()
+	defer rewriting.Unlock()
+	content, err := p.read()
+	if errors.Is(err, genesis.ErrNoShare) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	at, there := content.find(ref)
+	if !there {
+		return nil
+	}
+	content.Blobs = slices.Delete(content.Blobs, at, at+1)
+	if len(content.Blobs) == 0 {
+		return removeFile(p.path)
+	}
+	return writeFile(p.path, content.encode())
+}
+
+func (p *phrase) read() (*recoveryFile, error) {
+	data, err := readFile(p.path, MaxRecoveryFile)
+	if err != nil {
+		return nil, err
+	}
+	content, err := parseRecoveryFile(data)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %s", err, p.path)
+	}
+	return content, nil
+}
+
+// find returns the sealed share under ref. It fails with an error that wraps genesis.ErrNoShare.
+func (p *phrase) find(ref genesis.ShareRef) (*blob, error) {
+	content, err := p.read()
+	if err != nil {
+		return nil, err
+	}
+	if at, there := content.find(ref); there {
+		return &content.Blobs[at], nil
+	}
+	refs := make([]genesis.ShareRef, len(content.Blobs))
+	for i := range content.Blobs {
+		refs[i] = content.Blobs[i].ref()
+	}
+	return nil, noShare(ref, refs)
+}
+
+// find returns the place of a sealed share, or where it would be inserted.
+func (c *recoveryFile) find(ref genesis.ShareRef) (int, bool) {
+	return slices.BinarySearchFunc(c.Blobs, ref, func(b blob, ref genesis.ShareRef) int {
+		return compareRefs(b.ref(), ref)
+	})
+}
+
+// remember holds the key of a share that was just kept.
+func (p *phrase) remember(ref genesis.ShareRef, key [seal.KeySize]byte) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.fresh == nil {
+		p.fresh = make(map[genesis.ShareRef]*secmem.Bytes)
+	}
+	p.fresh[ref] = secmem.New(bytes.Clone(key[:]))
+	secmem.Wipe(key[:])
+}
+
+// recollect returns a remembered key, once.
+func (p *phrase) recollect(ref genesis.ShareRef) (key [seal.KeySize]byte, ok bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	held, ok := p.fresh[ref]
+	if !ok {
+		return key, false
+	}
+	copy(key[:], held.Bytes())
+	held.Wipe()
+	delete(p.fresh, ref)
+	return key, true
+}
