@@ -86,7 +86,7 @@ func Parse(text string) (*Code, error) {
 		return nil, ErrNotACode
 	}
 	b, err := base.DecodeString(s)
-	if err != nil {
+	if err != nil || base.EncodeToString(b) != s { // the last character may hold bits that stand for nothing
 		return nil, fmt.Errorf("%w (a character that no code has, or a wrong length)", ErrDamaged)
 	}
 	if len(b) < checksumSize {

@@ -3,6 +3,7 @@ package invite
 import (
 	"context"
 	"crypto/hmac"
+	"errors"
 	"fmt"
 	"io"
 
@@ -13,7 +14,8 @@ import (
 	"github.com/studio-whip/collab/internal/wire"
 )
 
-// Terms are what a host knows of an invite: the event that announced it, s_mac, and the KEM key that its codes print.
+// Terms are what a host knows of an invite, the event that announced it, s_mac and the KEM key that its codes print,
+// and how it decides.
 type Terms struct {
 	Project     genesis.ProjectID
 	RootVersion uint32
@@ -23,6 +25,13 @@ type Terms struct {
 	ProofHash   wire.ID
 	MAC         [32]byte
 	KEM         *kem.PrivateKey
+	Records     [][]byte // root records from the pin on
+	// Ended returns why the invite is over for this joiner, an error of this package, or nil. It is asked when M1
+	// has proved that the other end holds the code. Nil: never over.
+	Ended func() error
+	// Admit decides. It may wait for a person, admits at most once per invite and joiner, and gives one who comes
+	// again the same answer. Its error ends the handshake without an answer.
+	Admit func(ctx context.Context, r Request) (Admission, error)
 }
 
 // Request is a newcomer who holds the code and has proved every certificate and signature.
@@ -55,58 +64,61 @@ type Server struct {
 	Identity *identity.IdentityCert
 	Device   *identity.DeviceCert
 	Keys     *identity.DeviceKeys
-	Terms    *Terms
-	Records  [][]byte // root records from the pin on
-	// Ended returns why the invite is over for this joiner, an error of this package, or nil. It is asked when M1
-	// has proved that the other end holds the code. Nil: never over.
-	Ended func() error
-	// Admit decides. It may wait for a person, admits at most once per invite and joiner, and gives one who comes
-	// again the same answer. Its error ends the handshake without an answer.
-	Admit func(ctx context.Context, r Request) (Admission, error)
+	// Channel is the hash of the invite with which the joiner opened the channel; zero if the channel is that of a
+	// member, of this or another project.
+	Channel wire.ID
+	// Lookup returns the terms of an invite by its hash, if this host serves it.
+	Lookup func(hash wire.ID) (*Terms, bool)
 }
 
-// Serve runs the host's side over rw, which the channel's proof has already tied to the invite of s.Terms. The caller
-// gives rw its deadline. The error wraps [ErrStranger], [ErrProof] or [ErrInvalid] if the other end is at fault and
-// was told nothing; [ErrNotConfirmed] if it was admitted but did not confirm; the error of [Server.Ended] if the
-// invite is over and the joiner was told so; or what rw or Admit reported. A refusal or a pending answer that was
-// delivered is no error.
-func Serve(ctx context.Context, random io.Reader, rw io.ReadWriter, s Server) error {
-	t, err := s.first(rw)
+// Serve runs the host's side over rw. The caller gives rw its deadline. The error wraps [ErrStranger], [ErrProof] or
+// [ErrInvalid] if the other end is at fault and was told nothing; [ErrNotConfirmed] if it was admitted but did not
+// confirm; the error of [Terms.Ended] if the invite is over and the joiner was told so; or what rw or Admit
+// reported. A refusal or a pending answer that was delivered is no error.
+func Serve(ctx context.Context, rw io.ReadWriter, s Server) error {
+	x := exchange{Server: s, rw: rw}
+	t, err := x.first()
 	if err != nil {
 		return err
 	}
 	defer t.wipe()
-	if s.Ended != nil {
-		if over := s.Ended(); over != nil {
-			return s.turnAway(rw, t, over)
+	if x.terms.Ended != nil {
+		if over := x.terms.Ended(); over != nil {
+			return x.turnAway(t, over)
 		}
 	}
-	if err := s.second(rw, t); err != nil {
+	if err := x.second(t); err != nil {
 		return err
 	}
-	r, err := s.third(rw, t)
+	r, err := x.third(t)
 	if err != nil {
 		return err
 	}
-	a, err := s.Admit(ctx, *r)
+	a, err := x.terms.Admit(ctx, *r)
 	if err != nil {
 		return fmt.Errorf("invite: admission: %w", err)
 	}
-	return s.answer(rw, t, a)
+	return x.answer(t, a)
+}
+
+// exchange is one handshake of a host.
+type exchange struct {
+	Server
+	rw    io.ReadWriter
+	terms *Terms // of the invite that the joiner named
 }
 
 // first reads M1, after M0 if the joiner asks for it, and proves that the other end holds the code on this channel.
-func (s *Server) first(rw io.ReadWriter) (*transcript, error) {
-	raw, err := readFrame(rw, maxSmall)
+func (x *exchange) first() (*transcript, error) {
+	raw, err := readFrame(x.rw, maxSmall)
 	if err != nil {
 		return nil, err
 	}
-	if len(raw) == 0 {
-		m0 := wire.Marshal(message0{KEM: s.Terms.KEM.Public().Bytes()})
-		if err := writeFrame(rw, m0); err != nil {
+	if len(raw) == keyRequestSize {
+		if err := x.sendKey(wire.ID(raw)); err != nil {
 			return nil, err
 		}
-		if raw, err = readFrame(rw, maxSmall); err != nil {
+		if raw, err = readFrame(x.rw, maxSmall); err != nil {
 			return nil, err
 		}
 	}
@@ -114,16 +126,36 @@ func (s *Server) first(rw io.ReadWriter) (*transcript, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.unlock(raw, m)
+	if err := x.name(Hash(m.Invite)); err != nil {
+		return nil, err
+	}
+	return x.unlock(raw, m)
 }
 
-func (s *Server) unlock(raw []byte, m *message1) (*transcript, error) {
-	p := s.Terms
-	if m.Invite != p.Invite {
-		return nil, fmt.Errorf("%w: another invite than the channel's", ErrStranger)
+// name finds the terms of the invite that the joiner speaks of: one only, and the channel's if that names one.
+func (x *exchange) name(hash wire.ID) error {
+	terms, ok := x.Lookup(hash)
+	if !ok || !x.Channel.IsZero() && x.Channel != hash {
+		return fmt.Errorf("%w: no invite of this host, or another one than the channel's", ErrStranger)
 	}
+	if x.terms != nil && x.terms.Invite != terms.Invite {
+		return fmt.Errorf("%w: two invites in one handshake", ErrStranger)
+	}
+	x.terms = terms
+	return nil
+}
+
+func (x *exchange) sendKey(hash wire.ID) error {
+	if err := x.name(hash); err != nil {
+		return err
+	}
+	return writeFrame(x.rw, wire.Marshal(message0{KEM: x.terms.KEM.Public().Bytes()}))
+}
+
+func (x *exchange) unlock(raw []byte, m *message1) (*transcript, error) {
+	p := x.terms
 	t := newTranscript(codeHash(p.Project, p.RootVersion, p.Root, p.Invite, p.Hosts, p.MAC),
-		s.Exporter, s.Remote.ID, s.Device.ID)
+		x.Exporter, x.Remote.ID, x.Device.ID)
 	session, err := p.KEM.Open(t.m1Info(), nil, m.CT1)
 	if err != nil || len(session) != 32 {
 		return nil, fmt.Errorf("%w: M1 is not for this host, channel and code", ErrStranger)
@@ -139,26 +171,27 @@ func (s *Server) unlock(raw []byte, m *message1) (*transcript, error) {
 }
 
 // turnAway tells the code's holder, in place of M2, why the invite is of no use.
-func (s *Server) turnAway(rw io.ReadWriter, t *transcript, over error) error {
+func (x *exchange) turnAway(t *transcript, over error) error {
 	m := message4{Result: Refused, Reason: ReasonOf(over)}
-	if used, ok := over.(*UsedError); ok {
+	var used *UsedError
+	if errors.As(over, &used) {
 		m.First = &used.First
 	}
-	if err := writeFrame(rw, t.seal("m4", wire.Marshal(m))); err != nil {
+	if err := writeFrame(x.rw, t.seal("m4", wire.Marshal(m))); err != nil {
 		return err
 	}
 	return over
 }
 
-func (s *Server) second(rw io.ReadWriter, t *transcript) error {
-	m := message2{Identity: s.Identity.Raw, Device: s.Device.Raw, Records: s.Records}
-	m.Sig = s.Keys.DK.Sign(sign.InviteHost, m.signed(t.th))
-	return writeFrame(rw, t.seal("m2", wire.Marshal(m)))
+func (x *exchange) second(t *transcript) error {
+	m := message2{Identity: x.Identity.Raw, Device: x.Device.Raw, Records: x.terms.Records}
+	m.Sig = x.Keys.DK.Sign(sign.InviteHost, m.signed(t.th))
+	return writeFrame(x.rw, t.seal("m2", wire.Marshal(m)))
 }
 
 // third reads M3 and verifies all that it claims.
-func (s *Server) third(rw io.ReadWriter, t *transcript) (*Request, error) {
-	raw, err := readFrame(rw, maxLarge)
+func (x *exchange) third(t *transcript) (*Request, error) {
+	raw, err := readFrame(x.rw, maxLarge)
 	if err != nil {
 		return nil, err
 	}
@@ -171,7 +204,7 @@ func (s *Server) third(rw io.ReadWriter, t *transcript) (*Request, error) {
 	if err != nil {
 		return nil, err
 	}
-	r, err := s.verify(m, th2)
+	r, err := x.verify(m, th2)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrProof, err)
 	}
@@ -179,7 +212,7 @@ func (s *Server) third(rw io.ReadWriter, t *transcript) (*Request, error) {
 	return r, nil
 }
 
-func (s *Server) verify(m *message3, th2 wire.ID) (*Request, error) {
+func (x *exchange) verify(m *message3, th2 wire.ID) (*Request, error) {
 	person, err := identity.ParseIdentityCert(m.Identity)
 	if err != nil {
 		return nil, err
@@ -188,7 +221,7 @@ func (s *Server) verify(m *message3, th2 wire.ID) (*Request, error) {
 	if err != nil {
 		return nil, err
 	}
-	if device.ID != s.Remote.ID {
+	if device.ID != x.Remote.ID {
 		return nil, fmt.Errorf("device %s is not the channel's", device.ID.Short())
 	}
 	if err := device.VerifyIdentity(person); err != nil {
@@ -197,8 +230,8 @@ func (s *Server) verify(m *message3, th2 wire.ID) (*Request, error) {
 	if err := device.DK.Verify(sign.InviteJoiner, m.signed(th2), m.Sig); err != nil {
 		return nil, err
 	}
-	p := s.Terms
-	if err := VerifyProof(p.ProofHash, m.ProofPub, m.Proof, wire.ID(p.Project), p.Invite, person.ID, device.ID, s.Device.ID, th2); err != nil {
+	p := x.terms
+	if err := VerifyProof(p.ProofHash, m.ProofPub, m.Proof, wire.ID(p.Project), p.Invite, person.ID, device.ID, x.Device.ID, th2); err != nil {
 		return nil, err
 	}
 	return &Request{
@@ -207,17 +240,17 @@ func (s *Server) verify(m *message3, th2 wire.ID) (*Request, error) {
 }
 
 // answer sends M4 and, after an admission, waits for M5.
-func (s *Server) answer(rw io.ReadWriter, t *transcript, a Admission) error {
+func (x *exchange) answer(t *transcript, a Admission) error {
 	msg := wire.Marshal(message4{
 		Result: a.Result, Reason: a.Reason, Admit: a.Admit, Heads: a.Heads, Boxes: a.Boxes, Addrs: a.Addrs, First: a.First,
 	})
 	if _, err := decode4(msg); err != nil {
 		return fmt.Errorf("invite: the answer cannot be sent: %w", err)
 	}
-	if err := writeFrame(rw, t.seal("m4", msg)); err != nil || a.Result != Admitted {
+	if err := writeFrame(x.rw, t.seal("m4", msg)); err != nil || a.Result != Admitted {
 		return err
 	}
-	raw, err := readFrame(rw, maxSmall)
+	raw, err := readFrame(x.rw, maxSmall)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrNotConfirmed, err)
 	}

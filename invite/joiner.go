@@ -85,7 +85,8 @@ func (j *Joiner) hostKey(rw io.ReadWriter, host *Host) (*kem.PublicKey, error) {
 	if host == &j.Code.Hosts[0] && j.Code.KEM != nil {
 		return checkKey(j.Code.KEM, host)
 	}
-	if err := writeFrame(rw, nil); err != nil {
+	hash := Hash(j.Code.Invite)
+	if err := writeFrame(rw, hash[:]); err != nil {
 		return nil, err
 	}
 	raw, err := readAnswer(rw, maxSmall)

@@ -15,6 +15,9 @@ const (
 	maxLarge = 512 << 10 // M2, M3, M4
 )
 
+// keyRequestSize is the size of the frame that asks for M0: the hash of the invite. No M1 is that small.
+const keyRequestSize = 32
+
 // Caps of what messages hold.
 const (
 	maxSuites  = 16
