@@ -25,16 +25,17 @@ const (
 // ready asks the Secret Service whether the collection that go-keyring will use is there and unlocked. It launches no
 // bus and opens no prompt, both of which go-keyring itself may do.
 func ready(ctx context.Context) error {
+	// The connection closes when ctx ends, so that a bus that is silent cannot hold Auth and Hello.
 	conn, err := dbus.SessionBusPrivateNoAutoStartup(dbus.WithContext(ctx))
 	if err != nil {
-		return fmt.Errorf("%w: no session bus: %w", keystore.ErrUnavailable, err)
+		return fmt.Errorf("%w: no session bus: %w", unlessLate(ctx), err)
 	}
 	defer conn.Close()
 	if err := conn.Auth(nil); err != nil {
-		return fmt.Errorf("%w: session bus: %w", keystore.ErrUnavailable, err)
+		return fmt.Errorf("%w: session bus: %w", unlessLate(ctx), err)
 	}
 	if err := conn.Hello(); err != nil {
-		return fmt.Errorf("%w: session bus: %w", keystore.ErrUnavailable, err)
+		return fmt.Errorf("%w: session bus: %w", unlessLate(ctx), err)
 	}
 	property := func(path dbus.ObjectPath, iface, name string) (v dbus.Variant, err error) {
 		err = conn.Object(secrets, path).CallWithContext(ctx, propertiesGet, 0, iface, name).Store(&v)

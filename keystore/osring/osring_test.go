@@ -1,0 +1,190 @@
+package osring
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/zalando/go-keyring"
+	"go.uber.org/goleak"
+
+	"github.com/studio-whip/collab/keystore"
+	"github.com/studio-whip/collab/keystore/keystoretest"
+)
+
+func TestMain(m *testing.M) {
+	// With a real keychain go-keyring keeps a connection to the session's bus for the life of the process.
+	if os.Getenv(childMode) != "" {
+		os.Exit(m.Run())
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// childMode tells a run of this test binary that it is a child that works with a real keychain: go-keyring, once
+// mocked, stays mocked.
+const childMode = "COLLAB_TEST_SECRET_SERVICE"
+
+func usable(context.Context) error { return nil }
+
+// mocked returns a ring over an empty keychain in memory.
+func mocked(t *testing.T) *Ring {
+	t.Helper()
+	keyring.MockInit()
+	r, err := open("test", newGate(), usable)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func TestConformance(t *testing.T) {
+	keystoretest.Run(t, func(t *testing.T) keystore.Store { return mocked(t) })
+}
+
+func TestProfilesAreApart(t *testing.T) {
+	a := mocked(t)
+	b, err := open("other", newGate(), usable)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Put(t.Context(), "seed", []byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Get(t.Context(), "seed"); !errors.Is(err, keystore.ErrNotFound) {
+		t.Fatalf("another profile's secret: %v", err)
+	}
+}
+
+func TestProfileName(t *testing.T) {
+	keyring.MockInit()
+	for _, good := range []string{"a", "My-App_2.0", strings.Repeat("x", maxProfile)} {
+		if _, err := open(good, newGate(), usable); err != nil {
+			t.Errorf("%q: %v", good, err)
+		}
+	}
+	for _, bad := range []string{"", "a:b", "a b", "a/b", "ä", "a\n", strings.Repeat("x", maxProfile+1)} {
+		if _, err := open(bad, newGate(), usable); !errors.Is(err, keystore.ErrInvalid) {
+			t.Errorf("%q: %v; want ErrInvalid", bad, err)
+		}
+	}
+}
+
+func TestForeignItem(t *testing.T) {
+	r := mocked(t)
+	for _, value := range []string{"hunter2!", "", base64.StdEncoding.EncodeToString(make([]byte, keystore.MaxSecret+1)), "YR=="} {
+		if err := keyring.Set(r.service, "a", value); err != nil {
+			t.Fatal(err)
+		}
+		_, err := r.Get(t.Context(), "a")
+		if !errors.Is(err, keystore.ErrDamaged) {
+			t.Errorf("%q: %v; want ErrDamaged", value, err)
+		} else if value != "" && strings.Contains(err.Error(), value) {
+			t.Errorf("the error shows the value: %v", err)
+		}
+	}
+}
+
+func TestErrors(t *testing.T) {
+	cause := errors.New("some D-Bus trouble")
+	for _, c := range []struct{ from, want error }{
+		{keyring.ErrSetDataTooBig, keystore.ErrTooBig},
+		{keyring.ErrUnsupportedPlatform, keystore.ErrUnavailable},
+		{&exec.Error{Name: "dbus-launch", Err: exec.ErrNotFound}, keystore.ErrUnavailable},
+		{cause, keystore.ErrUnavailable},
+	} {
+		keyring.MockInitWithError(c.from)
+		r, err := open("test", newGate(), usable)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, getErr := r.Get(t.Context(), "a")
+		for _, err := range []error{getErr, r.Put(t.Context(), "a", []byte("x")), r.Delete(t.Context(), "a")} {
+			if !errors.Is(err, c.want) || !errors.Is(err, c.from) {
+				t.Errorf("%v became %v; want %v", c.from, err, c.want)
+			}
+		}
+	}
+}
+
+// A keychain that is not ready is not touched.
+func TestNotReady(t *testing.T) {
+	keyring.MockInit()
+	if _, err := open("test", newGate(), func(context.Context) error { return keystore.ErrLocked }); !errors.Is(err, keystore.ErrLocked) {
+		t.Fatalf("open: %v; want ErrLocked", err)
+	}
+	r, state := mocked(t), error(nil)
+	r.ready = func(context.Context) error { return state }
+	if err := r.Put(t.Context(), "a", []byte("old")); err != nil {
+		t.Fatal(err)
+	}
+	state = keystore.ErrLocked
+	if err := r.Put(t.Context(), "a", []byte("new")); !errors.Is(err, keystore.ErrLocked) {
+		t.Fatalf("Put: %v; want ErrLocked", err)
+	}
+	state = nil
+	if got, err := r.Get(t.Context(), "a"); err != nil || string(got) != "old" {
+		t.Fatalf("Get = %q, %v", got, err)
+	}
+}
+
+func TestHangingKeychain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGate()
+		answer := make(chan struct{})
+		hang := func() ([]byte, error) {
+			<-answer
+			return []byte("late"), nil
+		}
+		quick := func() ([]byte, error) { return []byte("in time"), nil }
+
+		began := time.Now()
+		if _, err := g.call(t.Context(), usable, hang); !errors.Is(err, keystore.ErrTimeout) {
+			t.Fatalf("call that hangs: %v; want ErrTimeout", err)
+		}
+		if d := time.Since(began); d != callTimeout {
+			t.Errorf("it took %v; want %v", d, callTimeout)
+		}
+		began = time.Now()
+		if _, err := g.call(t.Context(), usable, quick); !errors.Is(err, keystore.ErrTimeout) {
+			t.Fatalf("call behind one that hangs: %v; want ErrTimeout", err)
+		}
+		if d := time.Since(began); d != 0 {
+			t.Errorf("it took %v; want an answer at once", d)
+		}
+		close(answer)
+		synctest.Wait()
+		if got, err := g.call(t.Context(), usable, quick); err != nil || string(got) != "in time" {
+			t.Fatalf("after the keychain answered: %q, %v", got, err)
+		}
+	})
+}
+
+func TestDeadlineOfTheCaller(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGate()
+		answer := make(chan struct{})
+		hang := func() ([]byte, error) { <-answer; return nil, nil }
+
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := g.call(ctx, usable, hang); !errors.Is(err, keystore.ErrTimeout) || !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("deadline: %v; want ErrTimeout and DeadlineExceeded", err)
+		}
+		// The next call waits for its turn, as the keychain may only be slow, and can be given up.
+		ctx, cancel = context.WithCancel(t.Context())
+		time.AfterFunc(time.Second, cancel)
+		if _, err := g.call(ctx, usable, hang); !errors.Is(err, context.Canceled) || errors.Is(err, keystore.ErrTimeout) {
+			t.Errorf("cancellation: %v; want context.Canceled", err)
+		}
+		time.AfterFunc(time.Second, func() { close(answer) })
+		if got, err := g.call(t.Context(), usable, func() ([]byte, error) { return []byte("ok"), nil }); err != nil || string(got) != "ok" {
+			t.Errorf("call that waited for its turn: %q, %v", got, err)
+		}
+	})
+}

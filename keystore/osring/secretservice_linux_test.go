@@ -1,0 +1,138 @@
+package osring
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/godbus/dbus/v5"
+	"github.com/zalando/go-keyring"
+
+	"github.com/studio-whip/collab/keystore"
+	"github.com/studio-whip/collab/keystore/keystoretest"
+)
+
+// TestSecretService runs against the real Secret Service of the session's bus, if one is reachable and unlocked.
+func TestSecretService(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	if err := ready(ctx); err != nil {
+		t.Skipf("no Secret Service to test with: %v", err)
+	}
+	inChild(t, "TestRealKeychain", "real", nil)
+}
+
+// inChild runs one test of this binary in a process of its own.
+func inChild(t *testing.T, test, mode string, env []string) {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), self, "-test.run=^"+test+"$", "-test.v")
+	cmd.Env = append(append(os.Environ(), childMode+"="+mode), env...)
+	out, err := cmd.CombinedOutput()
+	t.Logf("%s", out)
+	if err != nil {
+		t.Fatalf("%s: %v", test, err)
+	}
+	if !strings.Contains(string(out), "--- PASS: "+test) {
+		t.Fatalf("%s did not run", test)
+	}
+}
+
+// TestRealKeychain is what [TestSecretService] runs in a child.
+func TestRealKeychain(t *testing.T) {
+	if os.Getenv(childMode) != "real" {
+		t.Skip("runs in a child of TestSecretService")
+	}
+	const profile = "keystoretest-of-this-module"
+	keystoretest.Run(t, func(t *testing.T) keystore.Store {
+		r, err := Open(profile)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			for _, name := range keystoretest.Names() {
+				if err := r.Delete(context.Background(), name); err != nil {
+					t.Errorf("cleanup of %s: %v", name, err)
+				}
+			}
+		})
+		return r
+	})
+	t.Run("WhatOthersSee", func(t *testing.T) {
+		r, err := Open(profile)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = r.Delete(context.Background(), "seed") }()
+		if err := r.Put(t.Context(), "seed", []byte{0, 1, 0xff}); err != nil {
+			t.Fatal(err)
+		}
+		value, err := keyring.Get("collab-"+profile, "seed")
+		if err != nil || value != "AAH/" {
+			t.Fatalf("item under service collab-PROFILE: %q, %v; want base64 of the secret", value, err)
+		}
+	})
+}
+
+// TestPrivateSecretService starts a bus and a keyring daemon of its own: unlocked, locked, and without a collection.
+func TestPrivateSecretService(t *testing.T) {
+	for _, tool := range []string{"dbus-daemon", "gnome-keyring-daemon"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			t.Skipf("%s is not installed", tool)
+		}
+	}
+	t.Run("Unlocked", func(t *testing.T) {
+		s := startSecretService(t, "test-only-password\n")
+		s.await(t, nil)
+		inChild(t, "TestRealKeychain", "real", []string{"DBUS_SESSION_BUS_ADDRESS=" + s.address})
+	})
+	t.Run("Locked", func(t *testing.T) {
+		s := startSecretService(t, "test-only-password\n")
+		s.await(t, nil)
+		s.lock(t)
+		if err := s.ready(t); !errors.Is(err, keystore.ErrLocked) {
+			t.Fatalf("ready: %v; want ErrLocked", err)
+		}
+	})
+	t.Run("NoCollection", func(t *testing.T) {
+		s := startSecretService(t, "")
+		s.await(t, keystore.ErrUnavailable)
+	})
+	t.Run("Stopped", func(t *testing.T) {
+		s := startSecretService(t, "test-only-password\n")
+		s.await(t, nil)
+		s.pause(t)
+		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+		defer cancel()
+		if err := s.readyWithin(t, ctx); !errors.Is(err, keystore.ErrTimeout) {
+			t.Fatalf("ready: %v; want ErrTimeout", err)
+		}
+	})
+}
+
+func TestNoBus(t *testing.T) {
+	t.Setenv("DBUS_SESSION_BUS_ADDRESS", "unix:path="+t.TempDir()+"/nobody")
+	if _, err := Open("test"); !errors.Is(err, keystore.ErrUnavailable) {
+		t.Fatalf("Open: %v; want ErrUnavailable", err)
+	}
+}
+
+func TestTranslateSecretService(t *testing.T) {
+	for _, c := range []struct{ from, want error }{
+		{errors.New("failed to unlock correct collection '/org/freedesktop/secrets/collection/login'"), keystore.ErrLocked},
+		{dbus.Error{Name: "org.freedesktop.Secret.Error.IsLocked"}, keystore.ErrLocked},
+		{dbus.Error{Name: "org.freedesktop.DBus.Error.AccessDenied"}, keystore.ErrDenied},
+		{dbus.Error{Name: "org.freedesktop.DBus.Error.ServiceUnknown"}, keystore.ErrUnavailable},
+	} {
+		if got := translate(c.from); !errors.Is(got, c.want) {
+			t.Errorf("%v became %v; want %v", c.from, got, c.want)
+		}
+	}
+}
