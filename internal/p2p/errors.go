@@ -112,21 +112,41 @@ const (
 	alertProtocolVersion  = tls.AlertError(70)
 )
 
-// handshakeError gives a failed TLS handshake its kind. Over QUIC the alert arrives as a transport error.
-func handshakeError(err error) error {
+// alertOf returns the TLS alert that ended a handshake. Over QUIC it is in the error; over TCP the standard library
+// wraps a type that it does not export, which has the same text.
+func alertOf(err error) (tls.AlertError, bool) {
 	var alert tls.AlertError
-	var mismatch sec.ErrPeerIDMismatch
+	if errors.As(err, &alert) {
+		return alert, true
+	}
 	var transport *quic.TransportError
+	if errors.As(err, &transport) && transport.ErrorCode.IsCryptoError() {
+		return tls.AlertError(transport.ErrorCode & 0xff), true
+	}
+	var op *net.OpError
+	if errors.As(err, &op) && op.Op == "remote error" {
+		for _, a := range []tls.AlertError{alertHandshakeFailure, alertProtocolVersion} {
+			if op.Err.Error() == a.Error() {
+				return a, true
+			}
+		}
+		return 0, true
+	}
+	return 0, false
+}
+
+// handshakeError gives a failed TLS handshake its kind.
+func handshakeError(err error) error {
+	var mismatch sec.ErrPeerIDMismatch
+	alert, alerted := alertOf(err)
 	switch {
 	case errors.As(err, &mismatch):
 		return fmt.Errorf("%w: %w", ErrWrongDevice, err)
 	case !hybridAvailable():
 		return fmt.Errorf("%w: switched off in this process: %w", ErrNotPostQuantum, err)
-	case errors.As(err, &alert) && (alert == alertHandshakeFailure || alert == alertProtocolVersion):
+	case alerted && (alert == alertHandshakeFailure || alert == alertProtocolVersion):
 		return fmt.Errorf("%w: the peer shares no group with us: %w", ErrNotPostQuantum, err)
-	case errors.As(err, &transport) && transport.ErrorCode.IsCryptoError():
-		return fmt.Errorf("%w: TLS: %w", ErrRefused, err)
-	case errors.As(err, &alert):
+	case alerted:
 		return fmt.Errorf("%w: TLS: %w", ErrRefused, err)
 	}
 	return err
@@ -135,12 +155,10 @@ func handshakeError(err error) error {
 // answerError gives the dialer's failure to get an answer to its proof its kind: silence of a peer that closed is a
 // refusal, silence of one that did not is a dead line.
 func answerError(err error) error {
-	switch {
-	case isTimeout(err):
+	if isTimeout(err) {
 		return fmt.Errorf("%w: no answer to our proof: %w", ErrUnreachable, err)
-	default:
-		return fmt.Errorf("%w: closed without an answer to our proof: %w", ErrRefused, err)
 	}
+	return fmt.Errorf("%w: closed without an answer to our proof: %w", ErrRefused, err)
 }
 
 func isTimeout(err error) bool {
