@@ -1,0 +1,205 @@
+package governance
+
+import (
+	"bytes"
+	"slices"
+
+	"github.com/studio-whip/collab/crypto/derive"
+	"github.com/studio-whip/collab/identity"
+	"github.com/studio-whip/collab/internal/wire"
+)
+
+// losses is what an epoch's author must have known for the epoch to be usable: every event that ended somebody's
+// standing, and one of each group that shows why an admission fell.
+type losses struct {
+	all   bitset
+	oneOf []bitset
+}
+
+// losses collects them for an outcome.
+func (h *history) losses(in bitset, v *verdict) losses {
+	var l losses
+	for _, i := range h.removals {
+		if in.has(i) && !v.void.has(i) {
+			l.all.add(i)
+		}
+	}
+	for _, x := range v.log.items[:v.n] {
+		e := h.entries[x.idx]
+		if e.after.void.has(x.idx) || e.kind != KindAdmit && e.kind != KindInviteCreate && e.kind != KindRoleGrant {
+			continue // nobody ever saw it in force, or it lets nobody in
+		}
+		switch {
+		case x.stage == stageFork:
+			l.oneOf = append(l.oneOf, h.branches(e, in))
+		case x.stage == stageInvite && e.kind == KindAdmit:
+			for _, i := range h.admits[e.creates] {
+				if in.has(i) && v.passed(i, stageInvite) {
+					l.all.add(i)
+				}
+			}
+		case x.stage == stageInvite && x.fault.culprit != none:
+			l.all.add(x.fault.culprit)
+		}
+	}
+	return l
+}
+
+// branches returns the events that show that e's device equivocated at or before e, other than e's own branch.
+func (h *history) branches(e *entry, in bitset) bitset {
+	var out bitset
+	for _, n := range h.forks[e.device] {
+		if n > e.aseq {
+			break
+		}
+		for _, i := range h.numbered[e.device][n] {
+			if in.has(i) && i != e.idx && !e.past.has(i) {
+				out.add(i)
+			}
+		}
+	}
+	return out
+}
+
+// covers reports whether the author of e knew of all losses.
+func (l losses) covers(e *entry) bool {
+	known := e.past.with(e.idx)
+	if !known.contains(l.all) {
+		return false
+	}
+	return !slices.ContainsFunc(l.oneOf, func(group bitset) bool {
+		for i := range group.members {
+			if known.has(i) {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// owed reports whether the devices live in an outcome have no usable epoch.
+func (h *history) owed(in bitset, v *verdict) bool {
+	l := h.losses(in, v)
+	return !slices.ContainsFunc(h.epochs, func(i int) bool {
+		e := h.entries[i]
+		return in.has(i) && !v.void.has(i) && e.epoch.valid && l.covers(e)
+	})
+}
+
+// Epoch is a key under which content is sealed.
+type Epoch struct {
+	ID     EpochID
+	Event  EventID // that carries it
+	Device identity.DeviceID
+	Prev   []EpochID
+	Object *KeyEpoch // must not be changed
+	usable bool
+	rank   int // epochs before it
+}
+
+// buildEpochs fills in the epochs of a state, ascending by id.
+func (s *State) buildEpochs(v view, out *verdict) {
+	l := v.h.losses(v.in, out)
+	var valid []int
+	for _, i := range v.h.epochs {
+		if v.counts(i) && v.h.entries[i].epoch.valid {
+			valid = append(valid, i)
+		}
+	}
+	s.epochs = map[EpochID]*Epoch{}
+	for _, i := range valid {
+		e := v.h.entries[i]
+		x := v.h.epochOf(e)
+		x.usable, x.rank = l.covers(e), len(v.h.within(valid, e.past))
+		if old := s.epochs[x.ID]; old == nil || x.better(old) {
+			s.epochs[x.ID] = x
+		}
+	}
+	for _, x := range s.epochs {
+		s.epochList = append(s.epochList, x)
+		if x.usable && (s.sending == nil || x.before(s.sending)) {
+			s.sending = x
+		}
+	}
+	slices.SortFunc(s.epochList, func(a, b *Epoch) int { return bytes.Compare(a.ID[:], b.ID[:]) })
+	for i := range l.all.members {
+		s.owing = append(s.owing, v.h.entries[i].id)
+	}
+	wire.SortIDs(s.owing)
+}
+
+func (h *history) epochOf(e *entry) *Epoch {
+	return &Epoch{
+		ID: e.epoch.id, Event: e.id, Device: e.device, Prev: e.epoch.core.Prev, Object: e.epoch.object,
+	}
+}
+
+// better picks one of two events that carry one epoch.
+func (x *Epoch) better(old *Epoch) bool {
+	if x.usable != old.usable {
+		return x.usable
+	}
+	return bytes.Compare(x.Event[:], old.Event[:]) < 0
+}
+
+// before is the choice of the epoch to send under: the most epochs before it, then the lowest id.
+func (x *Epoch) before(y *Epoch) bool {
+	if x.rank != y.rank {
+		return x.rank > y.rank
+	}
+	return bytes.Compare(x.ID[:], y.ID[:]) < 0
+}
+
+// Epochs returns the epochs that count, ascending by id. All of them are for reading.
+func (s *State) Epochs() []*Epoch { return s.epochList }
+
+// Epoch returns an epoch that counts.
+func (s *State) Epoch(id EpochID) (*Epoch, bool) { e, ok := s.epochs[id]; return e, ok }
+
+// Usable reports whether content may be sealed under an epoch: its author knew of every loss of standing.
+func (s *State) Usable(id EpochID) bool { e := s.epochs[id]; return e != nil && e.usable }
+
+// SendingEpoch returns the epoch to seal under, which all who hold this state agree on. There is none if a rotation
+// is owed: see [State.Owed].
+func (s *State) SendingEpoch() (*Epoch, bool) { return s.sending, s.sending != nil }
+
+// EpochTips returns the epochs that no other names as earlier, ascending by id: whoever holds their keys can open
+// those of all earlier ones, and a new epoch hands them on.
+func (s *State) EpochTips() []*Epoch {
+	named := map[EpochID]bool{}
+	for _, e := range s.epochList {
+		for _, p := range e.Prev {
+			named[p] = true
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(s.epochList), func(e *Epoch) bool { return named[e.ID] })
+}
+
+// Owed reports whether a new epoch is owed, and the place of a device in the order in which those who may mint
+// offer it, so that not all do: 0 is the first. place is -1 if the device may not mint.
+func (s *State) Owed(device identity.DeviceID) (place int, owed bool) {
+	if s.sending != nil {
+		return -1, false
+	}
+	if !s.May(device, ActMint) {
+		return -1, true
+	}
+	mine := s.mintOrder(device)
+	for _, d := range s.live {
+		if d.ID != device && s.May(d.ID, ActMint) {
+			if o := s.mintOrder(d.ID); o.Compare(mine) < 0 {
+				place++
+			}
+		}
+	}
+	return place, true
+}
+
+// mintOrder is H("mint", owing event, device); the owing event is the lowest of the losses, zero before the first.
+func (s *State) mintOrder(d identity.DeviceID) wire.ID {
+	var owing EventID
+	if len(s.owing) > 0 {
+		owing = s.owing[0]
+	}
+	return derive.ListID("mint", owing, d)
+}

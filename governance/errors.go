@@ -1,0 +1,45 @@
+package governance
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Errors of reading an event: it is refused and not stored.
+var (
+	// ErrEvent means that an event breaks a rule of structure: parents, depth, numbering, lists, body.
+	ErrEvent = errors.New("governance: event breaks a structural rule")
+	// ErrForeign means that an event belongs to another project or rests on an unknown root record.
+	ErrForeign = errors.New("governance: event of another project or of an unknown root")
+	// ErrUnknownDevice means that an event is signed by a device that nothing in its own past introduces.
+	ErrUnknownDevice = errors.New("governance: signing device is unknown in the event's past")
+	// ErrOrphansFull means that an event with missing parents does not fit into the buffer: fetch its parents first.
+	ErrOrphansFull = errors.New("governance: too many events wait for their parents; fetch those first")
+)
+
+// Errors of asking the log.
+var (
+	// ErrUnknownEvent means that the log does not hold an event that was asked for: fetch it first.
+	ErrUnknownEvent = errors.New("governance: event is not in the log")
+	// ErrUnknownKind means that this build has no body for a kind of event.
+	ErrUnknownKind = errors.New("governance: kind of event is not known to this build")
+)
+
+// DeniedError says why an event that was proposed would not count. Nothing was stored or signed.
+type DeniedError struct {
+	Kind    Kind
+	Reason  Reason
+	Need    int     // signers needed, if Reason is ReasonQuorum
+	Culprit EventID // event that stands in the way; zero if none does
+}
+
+func (e *DeniedError) Error() string {
+	s := fmt.Sprintf("governance: %v would not count: %v", e.Kind, e.Reason)
+	if e.Reason == ReasonQuorum {
+		s += fmt.Sprintf(" (%d managers must sign, or the root)", e.Need)
+	}
+	if e.Culprit != (EventID{}) {
+		s += "; see event " + e.Culprit.Short()
+	}
+	return s
+}

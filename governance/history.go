@@ -1,0 +1,255 @@
+package governance
+
+import (
+	"slices"
+
+	"github.com/studio-whip/collab/genesis"
+	"github.com/studio-whip/collab/identity"
+	"github.com/studio-whip/collab/internal/wire"
+)
+
+// signer is a device that signs an event, and whose it is.
+type signer struct {
+	device identity.DeviceID
+	member identity.MemberID
+}
+
+// admission is what replay needs of an Admit's certificates.
+type admission struct {
+	device identity.DeviceID
+	info   *deviceInfo // nil if the certificates do not verify
+	fault  Reason      // certificates or proof that do not verify
+	proof  wire.ID     // hash of the proof key
+}
+
+// entry is an event in the log with what replay derives of it once and for all. Index 0 is the project's first
+// root record: it admits the founder as manager.
+type entry struct {
+	idx       int
+	id        EventID
+	event     *Event // nil for the root record
+	kind      Kind
+	body      body
+	device    identity.DeviceID
+	author    identity.MemberID // member of the device
+	aseq      uint64
+	depth     uint64
+	signers   []signer // author, then cosigners; none for a root act
+	holders   int      // root holders who signed; 0: no root act
+	rootAct   bool
+	parents   []int
+	past      bitset // all ancestors
+	subject   identity.MemberID
+	about     bool // it has a subject
+	invite    InviteID
+	onInvite  bool // it creates or uses an invite
+	admission *admission
+
+	// What the entry's own past says, fixed when it is added.
+	before  *verdict // outcome of its past
+	own     fault    // why it is void in its own past
+	after   *verdict // outcome of its past and itself
+	grant   int      // managers who must sign to name a manager
+	removal int      // managers who must sign to remove one
+	creates int      // index of the InviteCreate that an Admit uses, or none
+	chainOK bool     // a ChainOpen's number follows the device's last
+	epoch   *epochInfo
+}
+
+// epochInfo is a key epoch that an event carries.
+type epochInfo struct {
+	id     EpochID
+	core   *EpochCore
+	object *KeyEpoch
+	valid  bool
+}
+
+// reductive reports whether e takes standing away.
+func (e *entry) reductive() bool { return rules[e.kind].reductive }
+
+// deviceInfo is a device that some event introduced. It depends on the device's id alone.
+type deviceInfo struct {
+	id       identity.DeviceID
+	member   identity.MemberID
+	kem      wire.ID
+	maxRole  Role
+	cert     *identity.DeviceCert
+	identity *identity.IdentityCert
+}
+
+// history is the growing set of events with the indices that replay looks things up in. Indices hold entries in
+// ascending order, which respects causality.
+type history struct {
+	project   genesis.ProjectID
+	quorum    int // policy: managers who must sign
+	threshold int // policy: holders who must sign
+	entries   []*entry
+	byID      map[EventID]int
+	devices   map[identity.DeviceID]*deviceInfo
+	peers     map[[32]byte][]identity.DeviceID
+	owned     map[identity.MemberID][]identity.DeviceID // devices of a member
+	members   []identity.MemberID                       // in order of introduction
+	acts      map[identity.MemberID][]int               // Admit, RoleGrant, Revoke by subject
+	signed    map[identity.MemberID][]int               // by signer, without root acts
+	authored  map[identity.DeviceID][]int
+	numbered  map[identity.DeviceID]map[uint64][]int // by author and number
+	forks     map[identity.DeviceID][]uint64         // numbers that stand twice somewhere in the log
+	intro     map[identity.DeviceID][]int            // Admits that introduce the device
+	invites   map[InviteID][]int                     // InviteCreates
+	admits    map[int][]int                          // Admits by the InviteCreate they use
+	minted    map[EpochID]int                        // epochs by id
+	epochs    []int
+	removals  []int
+	memo      map[string]*verdict
+}
+
+// newHistory returns the history of a project that holds its founder's admission only.
+func newHistory(project genesis.ProjectID, quorum, threshold int, founder *deviceInfo) *history {
+	h := &history{
+		project: project, quorum: quorum, threshold: threshold,
+		byID:     map[EventID]int{},
+		devices:  map[identity.DeviceID]*deviceInfo{},
+		peers:    map[[32]byte][]identity.DeviceID{},
+		owned:    map[identity.MemberID][]identity.DeviceID{},
+		acts:     map[identity.MemberID][]int{},
+		signed:   map[identity.MemberID][]int{},
+		authored: map[identity.DeviceID][]int{},
+		numbered: map[identity.DeviceID]map[uint64][]int{},
+		forks:    map[identity.DeviceID][]uint64{},
+		intro:    map[identity.DeviceID][]int{},
+		invites:  map[InviteID][]int{},
+		admits:   map[int][]int{},
+		minted:   map[EpochID]int{},
+		memo:     map[string]*verdict{},
+	}
+	start := &verdict{log: new(voidLog)}
+	root := &entry{
+		id: EventID(project), kind: KindAdmit, body: &Admit{Role: Manager}, rootAct: true, subject: founder.member,
+		about: true, admission: &admission{device: founder.id}, before: start, after: start, own: fine, creates: none,
+	}
+	h.entries = []*entry{root}
+	h.byID[root.id] = 0
+	h.introduce(founder, 0)
+	h.acts[founder.member] = []int{0}
+	return h
+}
+
+// introduce records a device that the entry with this index admits.
+func (h *history) introduce(d *deviceInfo, idx int) {
+	h.intro[d.id] = append(h.intro[d.id], idx)
+	if h.devices[d.id] != nil {
+		return
+	}
+	h.devices[d.id] = d
+	if len(h.owned[d.member]) == 0 {
+		h.members = append(h.members, d.member)
+	}
+	h.owned[d.member] = append(h.owned[d.member], d.id)
+	if d.cert != nil {
+		h.peers[d.cert.Peer] = append(h.peers[d.cert.Peer], d.id)
+	}
+}
+
+// place fills in what e's parents determine: its index and its past.
+func (h *history) place(e *entry) {
+	e.idx = len(h.entries)
+	e.past = nil
+	for _, p := range e.parents {
+		e.past.addAll(h.entries[p].past)
+		e.past.add(p)
+	}
+}
+
+// add appends e, whose parents are already there, and judges it in its own past.
+func (h *history) add(e *entry) {
+	h.place(e)
+	h.judgeInPast(e)
+	h.entries = append(h.entries, e)
+	h.index(e)
+	e.after = h.extend(e.before, e)
+}
+
+// index files e under everything that replay looks for.
+func (h *history) index(e *entry) {
+	h.byID[e.id] = e.idx
+	h.authored[e.device] = append(h.authored[e.device], e.idx)
+	h.file(e)
+	if !e.rootAct {
+		for _, s := range e.signers {
+			if l := h.signed[s.member]; len(l) == 0 || l[len(l)-1] != e.idx {
+				h.signed[s.member] = append(l, e.idx)
+			}
+		}
+	}
+	if e.epoch != nil {
+		h.epochs = append(h.epochs, e.idx)
+		if _, ok := h.minted[e.epoch.id]; !ok {
+			h.minted[e.epoch.id] = e.idx
+		}
+	}
+	seqs := h.numbered[e.device]
+	if seqs == nil {
+		seqs = map[uint64][]int{}
+		h.numbered[e.device] = seqs
+	}
+	seqs[e.aseq] = append(seqs[e.aseq], e.idx)
+	if len(seqs[e.aseq]) == 2 {
+		h.forks[e.device] = append(h.forks[e.device], e.aseq)
+		slices.Sort(h.forks[e.device])
+	}
+}
+
+// file enters e under its subject and its invite.
+func (h *history) file(e *entry) {
+	if e.admission != nil && e.admission.info != nil {
+		h.introduce(e.admission.info, e.idx)
+	}
+	if e.about {
+		h.acts[e.subject] = append(h.acts[e.subject], e.idx)
+	}
+	if e.reductive() {
+		h.removals = append(h.removals, e.idx)
+	}
+	if e.kind == KindInviteCreate && e.onInvite {
+		h.invites[e.invite] = append(h.invites[e.invite], e.idx)
+	}
+	if e.kind == KindAdmit && e.creates != none {
+		h.admits[e.creates] = append(h.admits[e.creates], e.idx)
+	}
+}
+
+// concurrent reports whether neither of two entries is an ancestor of the other.
+func (h *history) concurrent(a, b int) bool {
+	return a != b && !h.entries[a].past.has(b) && !h.entries[b].past.has(a)
+}
+
+// closure returns the entries with these indices and all their ancestors.
+func (h *history) closure(heads []int) bitset {
+	var set bitset
+	for _, i := range heads {
+		set.addAll(h.entries[i].past)
+		set.add(i)
+	}
+	return set
+}
+
+// maximal returns those of heads that are no ancestor of another, ascending and without repeats.
+func (h *history) maximal(heads []int) []int {
+	sorted := slices.Clone(heads)
+	slices.Sort(sorted)
+	sorted = slices.Compact(sorted)
+	return slices.DeleteFunc(slices.Clone(sorted), func(i int) bool {
+		return slices.ContainsFunc(sorted, func(j int) bool { return h.entries[j].past.has(i) })
+	})
+}
+
+// lowest returns the index whose event has the lowest id, or none.
+func (h *history) lowest(candidates []int) int {
+	best := none
+	for _, i := range candidates {
+		if best == none || wire.ID(h.entries[i].id).Compare(wire.ID(h.entries[best].id)) < 0 {
+			best = i
+		}
+	}
+	return best
+}

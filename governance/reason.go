@@ -1,0 +1,100 @@
+package governance
+
+import "fmt"
+
+// Reason says why an event counts for nothing. The numbers are part of the state digest and never change.
+type Reason uint8
+
+// Reasons. ReasonNone is that of an event that counts.
+const (
+	ReasonNone         Reason = 0
+	ReasonKind         Reason = 1  // its kind is not switched on
+	ReasonQuota        Reason = 2  // too many unsettled events or chains of its device
+	ReasonRootAct      Reason = 3  // too few root holders signed, or the root may not do this
+	ReasonCertificate  Reason = 4  // a certificate in it does not verify
+	ReasonProof        Reason = 5  // the invite's proof does not verify for these certificates and this host
+	ReasonDevice       Reason = 6  // the author's device is not live
+	ReasonRole         Reason = 7  // the author's role does not suffice, or the role given is none
+	ReasonQuorum       Reason = 8  // more managers must sign, or the root
+	ReasonCosigner     Reason = 9  // a cosigner is unfit or not needed
+	ReasonAbsent       Reason = 10 // its subject is no member
+	ReasonPresent      Reason = 11 // its subject is a member already
+	ReasonNoRaise      Reason = 12 // it does not raise its subject
+	ReasonReadmission  Reason = 13 // who was removed comes back through a manager or the root only
+	ReasonSubject      Reason = 14 // its author or a cosigner is its subject
+	ReasonInvite       Reason = 15 // the invite does not exist, or another has its id
+	ReasonHost         Reason = 16 // the author is no host of the invite
+	ReasonInviteRole   Reason = 17 // the invite does not give this role, or not to this member
+	ReasonChain        Reason = 18 // the chain's number does not follow the device's last
+	ReasonEpoch        Reason = 19 // the epoch is not for this event or not for its roster
+	ReasonNotOwed      Reason = 20 // the device has minted and no further epoch was owed
+	ReasonEquivocation Reason = 21 // its device signed two events of one number
+	ReasonInviteUsed   Reason = 22 // the invite was used up before
+	ReasonPending      Reason = 23 // the invite was used up concurrently; a manager may admit
+	ReasonStripped     Reason = 24 // a concurrent removal took a signer's standing
+	ReasonCycle        Reason = 25 // it fell in a cycle of removals
+)
+
+var reasonTexts = map[Reason]string{
+	ReasonNone:         "it counts",
+	ReasonKind:         "its kind is not switched on in this project",
+	ReasonQuota:        "its device has authored too much that no checkpoint has settled",
+	ReasonRootAct:      "too few root holders signed it, or the root may not do this",
+	ReasonCertificate:  "a certificate in it does not verify",
+	ReasonProof:        "the invite's proof does not verify for these certificates and this host",
+	ReasonDevice:       "the author's device is not live",
+	ReasonRole:         "the author's role, or the role it gives, does not allow it",
+	ReasonQuorum:       "more managers must sign it",
+	ReasonCosigner:     "a cosigner is unfit or not needed",
+	ReasonAbsent:       "its subject is no member",
+	ReasonPresent:      "its subject is a member already",
+	ReasonNoRaise:      "it does not raise its subject",
+	ReasonReadmission:  "who was removed comes back through a manager or the root only",
+	ReasonSubject:      "its author or a cosigner is its subject",
+	ReasonInvite:       "the invite does not exist, or another has its id",
+	ReasonHost:         "the author is no host of the invite",
+	ReasonInviteRole:   "the invite does not give this role, or not to this member",
+	ReasonChain:        "the chain's number does not follow the device's last",
+	ReasonEpoch:        "the epoch is not for this event or not for its roster",
+	ReasonNotOwed:      "the device has minted an epoch before and none is owed",
+	ReasonEquivocation: "its device signed two events of one number",
+	ReasonInviteUsed:   "the invite was used up before",
+	ReasonPending:      "the invite was used up concurrently; a manager may admit",
+	ReasonStripped:     "a concurrent removal took a signer's standing",
+	ReasonCycle:        "it fell in a cycle of concurrent removals",
+}
+
+// String returns the reason for people.
+func (r Reason) String() string {
+	if s, ok := reasonTexts[r]; ok {
+		return s
+	}
+	return fmt.Sprintf("reason %d", uint8(r))
+}
+
+// none stands for no event where an index of one may stand.
+const none = -1
+
+// fault is why an event is void: the reason and the event that causes it, or none.
+type fault struct {
+	reason  Reason
+	culprit int
+}
+
+func because(r Reason, culprit int) fault { return fault{reason: r, culprit: culprit} }
+func simply(r Reason) fault               { return fault{reason: r, culprit: none} }
+
+var fine = fault{culprit: none}
+
+func (f fault) ok() bool { return f.reason == ReasonNone }
+
+// stage is the step of replay in which an event was voided.
+type stage uint8
+
+const (
+	counts      stage = iota
+	stageLocal        // structure, or not allowed in its own past
+	stageFork         // equivocation
+	stageInvite       // rival or over-used invite
+	stageStrip        // removed concurrently, or resting on what is void
+)

@@ -1,0 +1,215 @@
+package governance
+
+import (
+	"bytes"
+	"slices"
+
+	"github.com/studio-whip/collab/genesis"
+	"github.com/studio-whip/collab/identity"
+	"github.com/studio-whip/collab/internal/wire"
+)
+
+// State is what a set of events amounts to. It is immutable; what its methods return must not be changed.
+type State struct {
+	project   genesis.ProjectID
+	heads     []EventID
+	members   []Member
+	devices   map[identity.DeviceID]*Device
+	live      []*Device
+	peers     map[[32]byte]*Device
+	chains    map[chainKey]*Chain
+	chainList []*Chain
+	invites   map[InviteID]*Invite
+	epochs    map[EpochID]*Epoch
+	epochList []*Epoch
+	sending   *Epoch
+	owing     []EventID // losses that a new epoch must cover
+	voids     []voidRow
+	digest    wire.ID
+}
+
+// Member is somebody who is, or was, a member.
+type Member struct {
+	ID         identity.MemberID
+	Role       Role // None if he is no member any more
+	Cert       *identity.IdentityCert
+	Present    bool
+	AdmittedBy EventID // his latest admission; the project's first root record for the founder
+}
+
+// Device is a device of a member, live or not.
+type Device struct {
+	ID        identity.DeviceID
+	Member    identity.MemberID
+	Cert      *identity.DeviceCert
+	KemID     wire.ID // the key to which secrets are sealed for it
+	Live      bool
+	Suspended bool // it signed two events of one number and has lost its governance authority
+	role      Role
+}
+
+// Invite is an invite that counts.
+type Invite struct {
+	ID        InviteID
+	Create    EventID
+	Creator   identity.DeviceID
+	Role      Role
+	MaxUses   int
+	Uses      int
+	Expires   uint64 // Unix seconds; 0: never
+	Hosts     []InviteHost
+	ProofHash wire.ID
+	Approval  bool
+	MacBoxes  [][]byte
+	ForMember *identity.MemberID
+	Closed    bool // it admits nobody any more: used up
+}
+
+// state builds the state of the closure of heads.
+func (h *history) state(heads []int) *State {
+	heads = h.maximal(heads)
+	out := h.verdict(heads)
+	v := view{h, h.closure(heads), out.void}
+	s := &State{project: h.project}
+	for _, i := range heads {
+		s.heads = append(s.heads, h.entries[i].id)
+	}
+	wire.SortIDs(s.heads)
+	s.buildMembers(v)
+	s.buildChains(v)
+	s.buildInvites(v, out)
+	s.buildEpochs(v, out)
+	s.buildVoids(v, out)
+	s.digest = s.sum()
+	return s
+}
+
+func (s *State) buildMembers(v view) {
+	s.devices = map[identity.DeviceID]*Device{}
+	s.peers = map[[32]byte]*Device{}
+	for _, m := range v.h.members {
+		acts := v.acts(m)
+		admits := slices.DeleteFunc(slices.Clone(acts), func(i int) bool { return v.h.entries[i].kind != KindAdmit })
+		if len(admits) == 0 {
+			continue
+		}
+		role := v.h.outcome(acts)
+		s.members = append(s.members, Member{
+			ID: m, Role: role, Present: role != None, Cert: v.h.devices[v.h.owned[m][0]].identity,
+			AdmittedBy: v.h.entries[v.h.lowest(v.h.last(admits))].id,
+		})
+		for _, id := range v.h.owned[m] {
+			if slices.ContainsFunc(admits, func(i int) bool { return v.h.entries[i].admission.device == id }) {
+				s.addDevice(v, v.h.devices[id], role, acts)
+			}
+		}
+	}
+	slices.SortFunc(s.members, func(a, b Member) int { return bytes.Compare(a.ID[:], b.ID[:]) })
+	slices.SortFunc(s.live, func(a, b *Device) int { return bytes.Compare(a.ID[:], b.ID[:]) })
+	for _, d := range slices.Backward(s.live) { // the lowest id keeps the key
+		if d.Cert != nil {
+			s.peers[d.Cert.Peer] = d
+		}
+	}
+}
+
+func (s *State) addDevice(v view, d *deviceInfo, role Role, acts []int) {
+	x := &Device{
+		ID: d.id, Member: d.member, Cert: d.cert, KemID: d.kem, Suspended: v.suspended(d.id),
+		Live: role != None && v.h.adds(acts, d.id),
+	}
+	if x.Live {
+		x.role = min(role, d.maxRole)
+		s.live = append(s.live, x)
+	}
+	s.devices[d.id] = x
+}
+
+func (s *State) buildInvites(v view, out *verdict) {
+	s.invites = map[InviteID]*Invite{}
+	for id := range v.h.invites {
+		c := v.inviteOf(id)
+		if c == none {
+			continue
+		}
+		e := v.h.entries[c]
+		b := e.body.(*InviteCreate)
+		x := &Invite{
+			ID: id, Create: e.id, Creator: e.device, Role: b.Role, MaxUses: int(b.MaxUses),
+			Uses: len(v.h.taken(c, v.in, out)), Expires: b.Expires, Hosts: b.Hosts, ProofHash: b.ProofHash,
+			Approval: b.Approval == 1, MacBoxes: b.MacBoxes, ForMember: b.ForMember,
+		}
+		x.Closed = x.Uses >= x.MaxUses
+		s.invites[id] = x
+	}
+}
+
+// Project returns the project that the state is of.
+func (s *State) Project() genesis.ProjectID { return s.project }
+
+// Heads returns the events whose closure the state is of, ascending.
+func (s *State) Heads() []EventID { return s.heads }
+
+// Members returns everybody who is or was a member, ascending by id.
+func (s *State) Members() []Member { return s.members }
+
+// Member returns somebody who is or was a member.
+func (s *State) Member(id identity.MemberID) (Member, bool) {
+	k, ok := slices.BinarySearchFunc(s.members, id, func(m Member, id identity.MemberID) int {
+		return bytes.Compare(m.ID[:], id[:])
+	})
+	if !ok {
+		return Member{}, false
+	}
+	return s.members[k], true
+}
+
+// Role returns a member's role, [None] if he is no member.
+func (s *State) Role(id identity.MemberID) Role {
+	m, _ := s.Member(id)
+	return m.Role
+}
+
+// Device returns a device that was ever admitted, live or not.
+func (s *State) Device(id identity.DeviceID) (*Device, bool) { d, ok := s.devices[id]; return d, ok }
+
+// DeviceByPeer returns the live device with this transport key. If a member gave two devices one key, it is the one
+// with the lowest id.
+func (s *State) DeviceByPeer(peer [32]byte) (*Device, bool) { d, ok := s.peers[peer]; return d, ok }
+
+// Devices returns the live devices, ascending by id.
+func (s *State) Devices() []*Device { return s.live }
+
+// Roster returns the live devices but those of one member (zero: all) in the form that an epoch's roster hashes.
+func (s *State) Roster(without identity.MemberID) []RosterEntry {
+	var out []RosterEntry
+	for _, d := range s.live {
+		if d.Member != without {
+			out = append(out, RosterEntry{Device: d.ID, KemID: d.KemID})
+		}
+	}
+	return out
+}
+
+// Invite returns an invite that counts.
+func (s *State) Invite(id InviteID) (*Invite, bool) { x, ok := s.invites[id]; return x, ok }
+
+// Invites returns the invites that count, ascending by id.
+func (s *State) Invites() []*Invite {
+	out := make([]*Invite, 0, len(s.invites))
+	for _, x := range s.invites {
+		out = append(out, x)
+	}
+	slices.SortFunc(out, func(a, b *Invite) int { return bytes.Compare(a.ID[:], b.ID[:]) })
+	return out
+}
+
+// May reports whether a device may act so: it is live, its role suffices, and for acts of governance it is not
+// suspended.
+func (s *State) May(device identity.DeviceID, act Act) bool {
+	d := s.devices[device]
+	return d != nil && d.Live && d.role >= act.needs() && !(act.governs() && d.Suspended)
+}
+
+// Digest returns the state digest: equal on all who hold the same events.
+func (s *State) Digest() wire.ID { return s.digest }
