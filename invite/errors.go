@@ -36,8 +36,6 @@ var (
 	ErrDenied = errors.New("invite: the host refused; talk to the one who invited you")
 	// ErrVoid means that the project's rules give the invite no force, as when it grants more than its maker could.
 	ErrVoid = errors.New("invite: the project gives this invite no force; ask a manager for a new code")
-	// ErrPending means that a person at the host has not answered yet. Join again later with the same code.
-	ErrPending = errors.New("invite: the host has not decided yet; try again later with the same code")
 	// ErrFull means that the project has as many members as its rules allow.
 	ErrFull = errors.New("invite: the project is full")
 )

@@ -124,7 +124,6 @@ func TestDecisionsReachTheJoiner(t *testing.T) {
 		answer Admission
 		want   error
 	}{
-		{Admission{Result: Pending}, ErrPending},
 		{Admission{Result: Refused, Reason: ReasonDenied}, ErrDenied},
 		{Admission{Result: Refused, Reason: ReasonUsed, First: &first}, ErrUsed},
 		{Admission{Result: Refused, Reason: ReasonFull}, ErrFull},
@@ -136,6 +135,15 @@ func TestDecisionsReachTheJoiner(t *testing.T) {
 		if o.host != nil || !errors.Is(o.guest, tc.want) || o.welcome != nil {
 			t.Errorf("%v: host %v, guest %v", tc.want, o.host, o.guest)
 		}
+	}
+}
+
+func TestPending(t *testing.T) {
+	w := newWorld(t)
+	w.answer = Admission{Result: Pending}
+	o := run(w.server(), w.guest())
+	if o.host != nil || o.guest != nil || !o.welcome.Pending || o.welcome.Admit != nil {
+		t.Errorf("host %v, guest %v, welcome %+v", o.host, o.guest, o.welcome)
 	}
 }
 

@@ -32,6 +32,7 @@ type Welcome struct {
 	HostDevice   *identity.DeviceCert
 	Records      [][]byte // root records from the pin on
 	Invite       [16]byte
+	Pending      bool   // a person at the host has not decided yet: join again later; what follows is empty
 	Admit        []byte // the event that admits this device
 	Heads        []wire.ID
 	Boxes        [][]byte
@@ -40,8 +41,8 @@ type Welcome struct {
 
 // Join runs the newcomer's side over rw, a channel to one of the code's hosts. The caller gives rw its deadline. The
 // error wraps [ErrHost] before anything is sent to another device than a host of the code; [ErrExpired], [ErrUsed],
-// [ErrCancelled], [ErrDenied], [ErrVoid], [ErrFull] or [ErrPending] if the host said so; [ErrNoAnswer] if it closed
-// without a word; [ErrInvalid] if it broke the rules; or what rw reported.
+// [ErrCancelled], [ErrDenied], [ErrVoid] or [ErrFull] if the host said so; [ErrNoAnswer] if it closed without a word;
+// [ErrInvalid] if it broke the rules; or what rw reported.
 func Join(random io.Reader, rw io.ReadWriter, j Joiner) (*Welcome, error) {
 	host, err := j.host()
 	if err != nil {
@@ -244,6 +245,10 @@ func (j *Joiner) outcome(rw io.ReadWriter, t *transcript, w *Welcome) error {
 	}
 	if err := m.err(); err != nil {
 		return err
+	}
+	if m.Result == Pending {
+		w.Pending = true
+		return nil
 	}
 	w.Admit, w.Heads, w.Boxes, w.Addrs = m.Admit, m.Heads, m.Boxes, m.Addrs
 	// Admitted is admitted: a host that does not get M5 answers the same when asked again, so its loss is no failure.

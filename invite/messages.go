@@ -152,11 +152,9 @@ func decode4(msg []byte) (*message4, error) {
 	return &m, nil
 }
 
-// err returns what the joiner is told in place of an admission, or nil.
+// err returns the refusal that the joiner is told, or nil.
 func (m *message4) err() error {
 	switch {
-	case m.Result == Pending:
-		return ErrPending
 	case m.Result == Refused && m.Reason == ReasonUsed && m.First != nil:
 		return &UsedError{First: *m.First}
 	case m.Result == Refused:
