@@ -25,6 +25,9 @@ var (
 	ErrUnknownKind = errors.New("governance: kind of event is not known to this build")
 )
 
+// ErrDenied is what every [*DeniedError] is, for callers that only branch.
+var ErrDenied = errors.New("governance: the act would not count")
+
 // DeniedError says why an event that was proposed would not count. Nothing was stored or signed.
 type DeniedError struct {
 	Kind    Kind
@@ -43,3 +46,6 @@ func (e *DeniedError) Error() string {
 	}
 	return s
 }
+
+// Unwrap returns [ErrDenied].
+func (e *DeniedError) Unwrap() error { return ErrDenied }
