@@ -29,9 +29,9 @@ type indexNode struct {
 	parent uint32
 	n      uint32
 	leaf   bool
-	kid    [indexFan]uint32 // items of a leaf, nodes otherwise
-	vis    [indexFan]uint32
-	cnt    [indexFan]uint32
+	kid    [indexFan + 1]uint32 // items of a leaf, nodes otherwise; one more while splitting
+	vis    [indexFan + 1]uint32
+	cnt    [indexFan + 1]uint32
 }
 
 func (x *posIndex) node() uint32 {
@@ -176,9 +176,8 @@ func (x *posIndex) insertAfter(s *slab, after, r ref) {
 		for leaf = x.root; !x.nodes[leaf].leaf; leaf = x.nodes[leaf].kid[0] {
 		}
 	}
-	vis := s.at(r).visible()
-	leaf = x.put(s, leaf, at, uint32(r), vis, 1)
-	s.at(r).leaf = leaf
+	it := s.at(r)
+	vis := it.visible()
 	for kid, id := leaf, x.nodes[leaf].parent; id != 0; {
 		n := &x.nodes[id]
 		i := n.slot(kid)
@@ -186,35 +185,29 @@ func (x *posIndex) insertAfter(s *slab, after, r ref) {
 		n.cnt[i]++
 		kid, id = id, n.parent
 	}
+	it.leaf = leaf
+	x.put(s, leaf, at, uint32(r), vis, 1)
 }
 
-// put places an entry at slot i of a node, splitting the node if it is full, and returns the node it ended up in.
-// Totals of the nodes above do not yet count the entry.
-func (x *posIndex) put(s *slab, id, i, kid, vis, cnt uint32) uint32 {
-	if x.nodes[id].n == indexFan {
-		right := x.split(s, id)
-		if half := x.nodes[id].n; i > half {
-			id, i = right, i-half
-		}
-	}
+// put places an entry, which the nodes above count already, at slot i of a node, and splits the node if that was one
+// too many.
+func (x *posIndex) put(s *slab, id, i, kid, vis, cnt uint32) {
 	n := &x.nodes[id]
 	copy(n.kid[i+1:n.n+1], n.kid[i:n.n])
 	copy(n.vis[i+1:n.n+1], n.vis[i:n.n])
 	copy(n.cnt[i+1:n.n+1], n.cnt[i:n.n])
 	n.kid[i], n.vis[i], n.cnt[i] = kid, vis, cnt
-	n.n++
-	if !n.leaf {
-		x.nodes[kid].parent = id
+	if n.n++; n.n > indexFan {
+		x.split(s, id)
 	}
-	return id
 }
 
-// split moves the upper half of a full node into a new right neighbour and returns that.
-func (x *posIndex) split(s *slab, id uint32) uint32 {
+// split moves the upper half of an overfull node into a new right neighbour.
+func (x *posIndex) split(s *slab, id uint32) {
 	right := x.node()
 	l, r := &x.nodes[id], &x.nodes[right]
 	half := l.n / 2
-	r.leaf, r.n = l.leaf, l.n-half
+	r.leaf, r.n, r.parent = l.leaf, l.n-half, l.parent
 	copy(r.kid[:], l.kid[half:l.n])
 	copy(r.vis[:], l.vis[half:l.n])
 	copy(r.cnt[:], l.cnt[half:l.n])
@@ -226,23 +219,23 @@ func (x *posIndex) split(s *slab, id uint32) uint32 {
 			x.nodes[r.kid[i]].parent = right
 		}
 	}
-	parent := l.parent
 	rv, rc := r.totals()
-	if parent == 0 {
+	if l.parent == 0 {
 		lv, lc := l.totals()
-		parent = x.node()
-		p := &x.nodes[parent]
-		p.n, p.kid[0], p.vis[0], p.cnt[0] = 1, id, lv, lc
-		x.nodes[id].parent, x.root = parent, parent
-		x.put(s, parent, 1, right, rv, rc)
-		return right
+		root := x.node()
+		n := &x.nodes[root]
+		n.n = 2
+		n.kid[0], n.vis[0], n.cnt[0] = id, lv, lc
+		n.kid[1], n.vis[1], n.cnt[1] = right, rv, rc
+		x.nodes[id].parent, x.nodes[right].parent, x.root = root, root, root
+		return
 	}
-	p := &x.nodes[parent]
-	i := p.slot(id)
-	p.vis[i] -= rv
-	p.cnt[i] -= rc
-	x.put(s, parent, i+1, right, rv, rc)
-	return right
+	parent := l.parent
+	n := &x.nodes[parent]
+	i := n.slot(id)
+	n.vis[i] -= rv
+	n.cnt[i] -= rc
+	x.put(s, parent, i+1, right, rv, rc) // moves right's parent along if it splits
 }
 
 // remove takes an item out.
