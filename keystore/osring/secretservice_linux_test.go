@@ -3,6 +3,7 @@ package osring
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"github.com/godbus/dbus/v5"
 	"github.com/zalando/go-keyring"
 
+	"github.com/studio-whip/collab/internal/testbed/secretservice"
 	"github.com/studio-whip/collab/keystore"
 	"github.com/studio-whip/collab/keystore/keystoretest"
 )
@@ -83,37 +85,50 @@ func TestRealKeychain(t *testing.T) {
 
 // TestPrivateSecretService starts a bus and a keyring daemon of its own: unlocked, locked, and without a collection.
 func TestPrivateSecretService(t *testing.T) {
-	for _, tool := range []string{"dbus-daemon", "gnome-keyring-daemon"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			t.Skipf("%s is not installed", tool)
-		}
-	}
+	secretservice.Need(t)
 	t.Run("Unlocked", func(t *testing.T) {
-		s := startSecretService(t, "test-only-password\n")
-		s.await(t, nil)
-		inChild(t, "TestRealKeychain", "real", []string{"DBUS_SESSION_BUS_ADDRESS=" + s.address})
+		s := secretservice.Start(t, "test-only-password\n")
+		await(t, s, nil)
+		inChild(t, "TestRealKeychain", "real", []string{"DBUS_SESSION_BUS_ADDRESS=" + s.Address})
 	})
 	t.Run("Locked", func(t *testing.T) {
-		s := startSecretService(t, "test-only-password\n")
-		s.await(t, nil)
-		s.lock(t)
-		if err := s.ready(t); !errors.Is(err, keystore.ErrLocked) {
+		s := secretservice.Start(t, "test-only-password\n")
+		await(t, s, nil)
+		s.Lock(t)
+		if err := readyAt(t, t.Context(), s); !errors.Is(err, keystore.ErrLocked) {
 			t.Fatalf("ready: %v; want ErrLocked", err)
 		}
 	})
 	t.Run("NoCollection", func(t *testing.T) {
-		s := startSecretService(t, "")
-		s.await(t, keystore.ErrUnavailable)
+		s := secretservice.Start(t, "")
+		await(t, s, keystore.ErrUnavailable)
 	})
 	t.Run("Stopped", func(t *testing.T) {
-		s := startSecretService(t, "test-only-password\n")
-		s.await(t, nil)
-		s.pause(t)
+		s := secretservice.Start(t, "test-only-password\n")
+		await(t, s, nil)
+		s.Pause(t)
 		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 		defer cancel()
-		if err := s.readyWithin(t, ctx); !errors.Is(err, keystore.ErrTimeout) {
+		if err := readyAt(t, ctx, s); !errors.Is(err, keystore.ErrTimeout) {
 			t.Fatalf("ready: %v; want ErrTimeout", err)
 		}
+	})
+}
+
+// readyAt asks the package's own question of a private service.
+func readyAt(t *testing.T, ctx context.Context, s *secretservice.Service) error {
+	t.Setenv("DBUS_SESSION_BUS_ADDRESS", s.Address)
+	return ready(ctx)
+}
+
+// await waits until readyAt gives the wanted answer; the daemon makes its collection some time after its name.
+func await(t *testing.T, s *secretservice.Service, want error) {
+	t.Helper()
+	secretservice.Poll(t, fmt.Sprintf("the keychain to answer %v", want), func() error {
+		if err := readyAt(t, t.Context(), s); !errors.Is(err, want) {
+			return fmt.Errorf("it answers %w", err)
+		}
+		return nil
 	})
 }
 

@@ -1,8 +1,11 @@
-package osring
+//go:build linux
+
+// Package secretservice runs a real Secret Service (gnome-keyring) on a private bus for a test. Nothing of the
+// machine's own keychain is touched.
+package secretservice
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -15,11 +18,32 @@ import (
 	"github.com/godbus/dbus/v5"
 )
 
-// secretService is a bus and a keyring daemon that live as long as their test, in a folder of their own.
-type secretService struct {
-	address string
+// Service is a bus and a keyring daemon that live as long as their test, in a folder of their own.
+type Service struct {
+	Address string // for DBUS_SESSION_BUS_ADDRESS
 	daemon  *exec.Cmd
-	log     *strings.Builder
+}
+
+// The daemon's names on the bus.
+const (
+	serviceName  = "org.freedesktop.secrets"
+	servicePath  = dbus.ObjectPath("/org/freedesktop/secrets")
+	serviceIface = "org.freedesktop.Secret.Service"
+	loginPath    = servicePath + "/collection/login"
+)
+
+// Need skips the test, saying why, where the daemons are not installed; under COLLAB_CI=1 that is a failure.
+func Need(t *testing.T) {
+	t.Helper()
+	for _, tool := range []string{"dbus-daemon", "gnome-keyring-daemon"} {
+		if _, err := exec.LookPath(tool); err == nil {
+			continue
+		}
+		if os.Getenv("COLLAB_CI") != "" {
+			t.Fatalf("%s is not installed, and here it must be", tool)
+		}
+		t.Skipf("%s is not installed", tool)
+	}
 }
 
 const busConfig = `<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
@@ -35,9 +59,9 @@ const busConfig = `<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Con
 </busconfig>
 `
 
-// startSecretService starts both; a password makes the daemon create and unlock its login collection. The bus starts
+// Start starts both; a password makes the daemon create and unlock its login collection. The bus starts
 // no other service, so that nothing can ask a person.
-func startSecretService(t *testing.T, password string) *secretService {
+func Start(t *testing.T, password string) *Service {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "ring") // short: a socket's path has at most 107 bytes
 	if err != nil {
@@ -48,24 +72,24 @@ func startSecretService(t *testing.T, password string) *secretService {
 	if err := os.WriteFile(config, fmt.Appendf(nil, busConfig, socket), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s := &secretService{address: "unix:path=" + socket, log: new(strings.Builder)}
-	env := append(os.Environ(), "DBUS_SESSION_BUS_ADDRESS="+s.address, "HOME="+dir, "XDG_DATA_HOME="+dir,
+	s := &Service{Address: "unix:path=" + socket}
+	env := append(os.Environ(), "DBUS_SESSION_BUS_ADDRESS="+s.Address, "HOME="+dir, "XDG_DATA_HOME="+dir,
 		"XDG_CONFIG_HOME="+dir, "XDG_CACHE_HOME="+dir, "XDG_RUNTIME_DIR="+dir)
 	s.start(t, env, "", "dbus-daemon", "--config-file="+config, "--nofork", "--nopidfile", "--nosyslog")
-	poll(t, "the bus to listen", func() error { _, err := os.Stat(socket); return err })
+	Poll(t, "the bus to listen", func() error { _, err := os.Stat(socket); return err })
 	args := []string{"--foreground", "--components=secrets", "--control-directory=" + filepath.Join(dir, "control")}
 	if password != "" {
 		args = append(args, "--unlock")
 	}
 	s.daemon = s.start(t, env, password, "gnome-keyring-daemon", args...)
-	poll(t, "the keyring daemon", func() error {
-		_, err := s.call(t, "org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus.GetNameOwner", secrets)
+	Poll(t, "the keyring daemon", func() error {
+		_, err := s.call(t, "org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus.GetNameOwner", serviceName)
 		return err
 	})
 	return s
 }
 
-func (s *secretService) start(t *testing.T, env []string, input, name string, args ...string) *exec.Cmd {
+func (s *Service) start(t *testing.T, env []string, input, name string, args ...string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.Command(name, args...)
 	cmd.Env, cmd.Stdin = env, strings.NewReader(input)
@@ -79,8 +103,8 @@ func (s *secretService) start(t *testing.T, env []string, input, name string, ar
 	return cmd
 }
 
-// poll waits until try succeeds.
-func poll(t *testing.T, what string, try func() error) {
+// Poll waits until try succeeds.
+func Poll(t *testing.T, what string, try func() error) {
 	t.Helper()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
@@ -99,11 +123,11 @@ func poll(t *testing.T, what string, try func() error) {
 }
 
 // call calls a method over the private bus.
-func (s *secretService) call(t *testing.T, to string, path dbus.ObjectPath, method string, args ...any) ([]any, error) {
+func (s *Service) call(t *testing.T, to string, path dbus.ObjectPath, method string, args ...any) ([]any, error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 	defer cancel()
-	conn, err := dbus.Connect(s.address, dbus.WithContext(ctx))
+	conn, err := dbus.Connect(s.Address, dbus.WithContext(ctx))
 	if err != nil {
 		return nil, err
 	}
@@ -112,36 +136,19 @@ func (s *secretService) call(t *testing.T, to string, path dbus.ObjectPath, meth
 	return c.Body, c.Err
 }
 
-func (s *secretService) lock(t *testing.T) {
+// Lock locks the login collection.
+func (s *Service) Lock(t *testing.T) {
 	t.Helper()
-	if _, err := s.call(t, secrets, secretsPath, serviceIface+".Lock", []dbus.ObjectPath{loginPath}); err != nil {
+	if _, err := s.call(t, serviceName, servicePath, serviceIface+".Lock", []dbus.ObjectPath{loginPath}); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// pause stops the daemon from answering, as one that waits for a person.
-func (s *secretService) pause(t *testing.T) {
+// Pause stops the daemon from answering, as one that waits for a person.
+func (s *Service) Pause(t *testing.T) {
 	t.Helper()
 	if err := s.daemon.Process.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = s.daemon.Process.Signal(syscall.SIGCONT) })
-}
-
-func (s *secretService) ready(t *testing.T) error { return s.readyWithin(t, t.Context()) }
-
-func (s *secretService) readyWithin(t *testing.T, ctx context.Context) error {
-	t.Setenv("DBUS_SESSION_BUS_ADDRESS", s.address)
-	return ready(ctx)
-}
-
-// await waits until ready gives the wanted answer; the daemon makes its collection some time after its name.
-func (s *secretService) await(t *testing.T, want error) {
-	t.Helper()
-	poll(t, fmt.Sprintf("the keychain to answer %v", want), func() error {
-		if err := s.ready(t); !errors.Is(err, want) {
-			return fmt.Errorf("it answers %v", err)
-		}
-		return nil
-	})
 }
