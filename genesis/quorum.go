@@ -163,18 +163,26 @@ func quorum(root *Root, answers []answer) (*ShareSet, []*shareRecord, error) {
 
 // rebuild combines k verified shares and makes sure that they give the holder's key. It returns the key; the seed is
 // wiped.
-func rebuild(root *Root, set *ShareSet, shares []*shareRecord) (*sign.PrivateKey, error) {
+func rebuild(root *Root, set *ShareSet, shares []*shareRecord) (key *sign.PrivateKey, err error) {
 	seed, err := combine(shares)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrRootMismatch, err)
 	}
-	defer seed.Wipe()
-	key := NewHolderKey(*seed)
 	want := root.holderKey(set.Member).Bytes()
-	if subtle.ConstantTimeCompare(key.Public().Bytes(), want) != 1 {
-		return nil, fmt.Errorf("%w: every share fits its commitment, but the record was made of other shares", ErrRootMismatch)
-	}
-	return key, nil
+	err = withSeed(seed, func(made *sign.PrivateKey) error {
+		if subtle.ConstantTimeCompare(made.Public().Bytes(), want) != 1 {
+			return fmt.Errorf("%w: every share fits its commitment, but the record was made of other shares", ErrRootMismatch)
+		}
+		key = made
+		return nil
+	})
+	return key, err
+}
+
+// withSeed calls fn with the holder key of a seed and wipes the seed, whatever fn does.
+func withSeed(seed *identity.Seed, fn func(*sign.PrivateKey) error) error {
+	defer seed.Wipe()
+	return fn(NewHolderKey(*seed))
 }
 
 func (r *Root) holderKey(member identity.MemberID) *sign.PublicKey {
