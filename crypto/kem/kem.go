@@ -10,6 +10,8 @@ import (
 	"github.com/cloudflare/circl/hpke"
 	"github.com/cloudflare/circl/kem"
 	"github.com/cloudflare/circl/kem/xwing"
+
+	"github.com/studio-whip/collab/internal/secmem"
 )
 
 // Sizes in bytes. A sealed secret is [Overhead] bytes longer than the secret.
@@ -111,6 +113,8 @@ func (k *PrivateKey) Open(info, aad, sealed []byte) ([]byte, error) {
 	return secret, nil
 }
 
-func (*PrivateKey) String() string               { return "[redacted]" }
-func (*PrivateKey) GoString() string             { return "[redacted]" }
-func (*PrivateKey) MarshalJSON() ([]byte, error) { return []byte(`"[redacted]"`), nil }
+// String, GoString, Format and MarshalJSON never show the key.
+func (PrivateKey) String() string               { return secmem.Redacted }
+func (PrivateKey) GoString() string             { return secmem.Redacted }
+func (PrivateKey) Format(f fmt.State, _ rune)   { _, _ = io.WriteString(f, secmem.Redacted) }
+func (PrivateKey) MarshalJSON() ([]byte, error) { return []byte(`"` + secmem.Redacted + `"`), nil }

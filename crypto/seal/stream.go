@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+
+	"github.com/studio-whip/collab/internal/secmem"
 )
 
 // ChunkSize is the size in bytes of a stream's plaintext chunks. Each is sealed on its own with its number and a
@@ -130,3 +132,11 @@ func (r *Reader) next() {
 	r.chunk[0] = r.chunk[size]
 	r.have = 1
 }
+
+// String, GoString and Format never show the key.
+func (Writer) String() string             { return secmem.Redacted }
+func (Writer) GoString() string           { return secmem.Redacted }
+func (Writer) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, secmem.Redacted) }
+func (Reader) String() string             { return secmem.Redacted }
+func (Reader) GoString() string           { return secmem.Redacted }
+func (Reader) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, secmem.Redacted) }

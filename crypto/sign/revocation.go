@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 
 	"github.com/cloudflare/circl/sign/slhdsa"
+
+	"github.com/studio-whip/collab/internal/secmem"
 )
 
 // Sizes of the revocation key in bytes: SLH-DSA-SHA2-128s, FIPS 205.
@@ -47,9 +50,11 @@ func (k *RevocationKey) Sign(typ Type, msg []byte) ([]byte, error) {
 	return sig, nil
 }
 
-func (*RevocationKey) String() string               { return "[redacted]" }
-func (*RevocationKey) GoString() string             { return "[redacted]" }
-func (*RevocationKey) MarshalJSON() ([]byte, error) { return []byte(`"[redacted]"`), nil }
+// String, GoString, Format and MarshalJSON never show the key.
+func (RevocationKey) String() string               { return secmem.Redacted }
+func (RevocationKey) GoString() string             { return secmem.Redacted }
+func (RevocationKey) Format(f fmt.State, _ rune)   { _, _ = io.WriteString(f, secmem.Redacted) }
+func (RevocationKey) MarshalJSON() ([]byte, error) { return []byte(`"` + secmem.Redacted + `"`), nil }
 
 // VerifyRevocation checks a signature made by a [RevocationKey]. It fails with [ErrPublicKey] or [ErrSignature].
 func VerifyRevocation(public []byte, typ Type, msg, sig []byte) error {

@@ -11,9 +11,11 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 
 	"github.com/cloudflare/circl/sign/mldsa/mldsa65"
 
+	"github.com/studio-whip/collab/internal/secmem"
 	"github.com/studio-whip/collab/internal/wire"
 )
 
@@ -100,9 +102,11 @@ func (k *PrivateKey) Sign(typ Type, msg []byte) []byte {
 	return append(sig, ed25519.Sign(k.ed, m)...)
 }
 
-func (*PrivateKey) String() string               { return "[redacted]" }
-func (*PrivateKey) GoString() string             { return "[redacted]" }
-func (*PrivateKey) MarshalJSON() ([]byte, error) { return []byte(`"[redacted]"`), nil }
+// String, GoString, Format and MarshalJSON never show the key.
+func (PrivateKey) String() string               { return secmem.Redacted }
+func (PrivateKey) GoString() string             { return secmem.Redacted }
+func (PrivateKey) Format(f fmt.State, _ rune)   { _, _ = io.WriteString(f, secmem.Redacted) }
+func (PrivateKey) MarshalJSON() ([]byte, error) { return []byte(`"` + secmem.Redacted + `"`), nil }
 
 // PublicKey verifies signatures. It keeps the unpacked ML-DSA key, so verifying twice unpacks once. It is
 // immutable and safe for concurrent use.

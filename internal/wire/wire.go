@@ -30,8 +30,9 @@ var (
 )
 
 var (
-	encMode = newEncMode()
-	decMode = newDecMode()
+	encMode  = newEncMode()
+	decMode  = newDecMode(cbor.ExtraDecErrorUnknownField)
+	peekMode = newDecMode(cbor.ExtraDecErrorNone)
 )
 
 func newEncMode() cbor.EncMode {
@@ -45,7 +46,7 @@ func newEncMode() cbor.EncMode {
 	return m
 }
 
-func newDecMode() cbor.DecMode {
+func newDecMode(extra cbor.ExtraDecErrorCond) cbor.DecMode {
 	m, err := cbor.DecOptions{
 		DupMapKey:         cbor.DupMapKeyEnforcedAPF,
 		IndefLength:       cbor.IndefLengthForbidden,
@@ -53,7 +54,7 @@ func newDecMode() cbor.DecMode {
 		MaxNestedLevels:   MaxNesting,
 		MaxArrayElements:  MaxElements,
 		MaxMapPairs:       MaxElements,
-		ExtraReturnErrors: cbor.ExtraDecErrorUnknownField,
+		ExtraReturnErrors: extra,
 		UTF8:              cbor.UTF8RejectInvalid,
 	}.DecMode()
 	if err != nil {
@@ -72,13 +73,17 @@ func Marshal(v any) []byte {
 	return b
 }
 
-// Unmarshal decodes data, at most limit bytes, into v, a pointer to the record's struct. The error wraps
-// [ErrTooLarge] or [ErrMalformed]; v's content is then undefined.
+// Unmarshal decodes data, at most limit bytes, into v, a pointer to the record's struct, which must be zero. The error
+// wraps [ErrTooLarge] or [ErrMalformed]; v's content is then undefined. If v embeds [Head] and the record says that it
+// is of another version or suite, whose fields may be others, the error wraps [ErrVersion] too.
 func Unmarshal(data []byte, v any, limit int) error {
 	if len(data) > limit {
 		return fmt.Errorf("%w: %d bytes, at most %d are allowed", ErrTooLarge, len(data), limit)
 	}
 	if err := decMode.Unmarshal(data, v); err != nil {
+		if foreign := foreignHead(data, v); foreign != nil {
+			return fmt.Errorf("%w: %w", ErrMalformed, foreign)
+		}
 		return fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
 	again, err := encMode.Marshal(v)
@@ -90,6 +95,18 @@ func Unmarshal(data []byte, v any, limit int) error {
 		return fmt.Errorf("%w: not in deterministic form", ErrMalformed)
 	}
 	return nil
+}
+
+// foreignHead returns what [Head.Check] says of a record that could not be decoded, if it has a head at all.
+func foreignHead(data []byte, v any) error {
+	if _, ok := v.(interface{ head() }); !ok {
+		return nil
+	}
+	var h Head
+	if peekMode.Unmarshal(data, &h) != nil {
+		return nil
+	}
+	return h.Check()
 }
 
 // Version and Suite1 are the only values of [Head] that this build writes and reads. Suite 1 is
@@ -107,6 +124,9 @@ type Head struct {
 
 // NewHead returns the head that this build writes.
 func NewHead() Head { return Head{V: Version, Suite: Suite1} }
+
+// head marks every struct that embeds Head.
+func (Head) head() {}
 
 // Check fails with [ErrVersion] if this build does not know the version or suite.
 func (h Head) Check() error {

@@ -3,6 +3,7 @@ package file
 import (
 	"crypto/rand"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 
 	"github.com/studio-whip/collab/crypto/derive"
@@ -63,7 +64,9 @@ func parse(raw []byte) (*image, error) {
 	}
 	img := &image{raw: raw, aad: aad(c.Header), sealed: c.Sealed}
 	h := &img.header
-	if err := wire.Unmarshal(c.Header, h, maxHeader); err != nil {
+	if err := wire.Unmarshal(c.Header, h, maxHeader); errors.Is(err, wire.ErrVersion) {
+		return nil, fmt.Errorf("keystore: vault: %w", err)
+	} else if err != nil {
 		return nil, fmt.Errorf("%w: header: %w", keystore.ErrDamaged, err)
 	}
 	if h.Magic != magic {
