@@ -100,6 +100,11 @@ func (t *txn) readEntry(c *collection, h []byte) (key, value []byte, err error) 
 	if err != nil {
 		return nil, nil, err
 	}
+	return splitEntry(entry)
+}
+
+// splitEntry takes apart length of the key, key and value.
+func splitEntry(entry []byte) (key, value []byte, err error) {
 	n, size := binary.Uvarint(entry)
 	if size <= 0 || n > uint64(len(entry)-size) {
 		return nil, nil, damaged("an entry has no key")

@@ -158,7 +158,8 @@ func (s *Store) Update(fn func(*Tx) error) error {
 // Queue hands fn to the group commit, which follows within 20 ms, and returns at once. Queued functions run in the
 // order of the calls, later and on another goroutine; fn must own what it writes and must not call the store. If fn
 // fails the store stops: Flush and every later call return the error. Queue itself fails only if the store is
-// closed or has stopped.
+// closed or has stopped. It never waits for the disk, so who writes without pause must flush now and then, or the
+// queue grows.
 func (s *Store) Queue(fn func(*Tx) error) error {
 	if err := s.queue.push(fn); err != nil {
 		return err
