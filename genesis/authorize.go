@@ -53,15 +53,18 @@ func (a *Authority) Sign(typ sign.Type, core []byte) ([]byte, error) {
 }
 
 // Authorize asks the custodians for their shares, verifies each against root, rebuilds the holder's key, calls fn
-// once and closes the authority, whatever fn returns and even if it panics. Custodians may be given in any order, and
-// more of them than needed: a share that fails is left out if the others suffice. The seed is wiped as soon as the
-// key is made.
+// once and closes the authority, whatever fn returns and even if it panics. Custodians are asked in the order given and
+// only until enough good shares came together, so name those that bother a person last; a share that fails is left
+// out if the others suffice. The seed is wiped as soon as the key is made.
 //
 // It fails with a [*QuorumError] that holds every custodian's answer if too few shares are good (errors.Is finds the
 // share errors in it), with [ErrRootMismatch] if the shares are of a superseded ceremony, with ctx's error, or with
 // what fn returns.
 func Authorize(ctx context.Context, root *Root, from []Custodian, fn func(*Authority) error) error {
-	answers := gather(ctx, root, from)
+	answers := gather(ctx, root, from, func(sofar []answer) bool {
+		_, _, err := quorum(root, sofar)
+		return err == nil
+	})
 	defer wipeAnswers(answers)
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("genesis: authorize: %w", err)
@@ -90,7 +93,7 @@ type ShareHealth struct {
 // CheckShares is the drill: it asks each custodian for its share, verifies it against root and drops it again. The
 // key is not rebuilt. The result has one entry for each custodian, in their order; a failure is a [*ShareError].
 func CheckShares(ctx context.Context, root *Root, from []Custodian) []ShareHealth {
-	answers := gather(ctx, root, from)
+	answers := gather(ctx, root, from, func([]answer) bool { return false })
 	defer wipeAnswers(answers)
 	out := make([]ShareHealth, len(answers))
 	for i, a := range answers {

@@ -129,6 +129,21 @@ func TestFindRoots(t *testing.T) {
 	}
 }
 
+// A person is not asked for a phrase when the shares before it suffice.
+func TestAuthorizeAsksNoMoreThanItMust(t *testing.T) {
+	s, c := shelves(4)
+	root := found(t, newFounder(t, 1).founding(2, c...))
+	for _, shelf := range s {
+		shelf.asked = 0
+	}
+	if err := authorize(t, root, newShelf("empty"), c[3], c[0], c[1]); err != nil {
+		t.Fatal(err)
+	}
+	if s[3].asked == 0 || s[0].asked == 0 || s[1].asked != 0 {
+		t.Fatalf("asked %d, %d and %d times", s[3].asked, s[0].asked, s[1].asked)
+	}
+}
+
 func TestEqualLabelsAreTold(t *testing.T) {
 	_, c := shelves(3)
 	root := found(t, newFounder(t, 1).founding(3, c...))

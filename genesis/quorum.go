@@ -19,21 +19,25 @@ type answer struct {
 	err       error
 }
 
-// gather asks every custodian for its share of the root's current ceremonies and verifies each by itself. Each
-// custodian has an answer. The caller wipes them.
-func gather(ctx context.Context, root *Root, from []Custodian) []answer {
+// gather asks custodians for their shares of the root's current ceremonies, in order, and verifies each share by
+// itself. It stops early when enough says so. The caller wipes the answers.
+func gather(ctx context.Context, root *Root, from []Custodian, enough func([]answer) bool) []answer {
 	names := labels(from)
-	answers := make([]answer, len(from))
+	answers := make([]answer, 0, len(from))
 	for i, c := range from {
-		answers[i] = answer{custodian: names[i]}
+		a := answer{custodian: names[i]}
 		raw, err := recall(ctx, root, c)
 		if err == nil {
-			answers[i].share, err = root.verifyShare(raw)
+			a.share, err = root.verifyShare(raw)
 			secmem.Wipe(raw)
 		}
-		answers[i].err = err
+		a.err = err
+		a.refuseCopy(answers)
+		answers = append(answers, a)
+		if enough(answers) {
+			break
+		}
 	}
-	markDuplicates(answers)
 	return answers
 }
 
@@ -101,26 +105,14 @@ func (r *Root) shareSet(ceremony [16]byte) *ShareSet {
 	return nil
 }
 
-// markDuplicates keeps the first of equal shares. Only verified shares are compared, so a forged share cannot push
-// out the real one.
-func markDuplicates(answers []answer) {
-	type place struct {
-		ceremony [16]byte
-		x        uint8
-	}
-	first := map[place]string{}
-	for i := range answers {
-		s := answers[i].share
-		if s == nil {
-			continue
+// refuseCopy drops a share that an earlier custodian gave too. Only verified shares are compared, so a forged share
+// cannot push out the real one.
+func (a *answer) refuseCopy(earlier []answer) {
+	for _, other := range earlier {
+		if a.share != nil && other.share != nil && a.share.Ceremony == other.share.Ceremony && a.share.X == other.share.X {
+			a.share.wipe()
+			a.share, a.err = nil, fmt.Errorf("%w: custodian %q gave it too", ErrShareDuplicate, other.custodian)
 		}
-		p := place{s.Ceremony, s.X}
-		if other, ok := first[p]; ok {
-			s.wipe()
-			answers[i].share, answers[i].err = nil, fmt.Errorf("%w: custodian %q gave it too", ErrShareDuplicate, other)
-			continue
-		}
-		first[p] = answers[i].custodian
 	}
 }
 
