@@ -109,6 +109,8 @@ func killAfter(t *testing.T, path string, acks, spins int) (last uint64) {
 		}
 		last = i
 		if n == acks {
+			_, err := Open(path, Options{Key: testKey})
+			wantErr(t, err, ErrInUse)
 			for s := range spins {
 				binary.LittleEndian.PutUint64(make([]byte, 8), uint64(s))
 			}

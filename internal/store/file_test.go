@@ -3,6 +3,7 @@ package store
 import (
 	"bytes"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -147,6 +148,20 @@ func TestInUse(t *testing.T) {
 func TestWrongKey(t *testing.T) {
 	_, err := Open(filled(t), Options{Key: [32]byte{9}})
 	wantErr(t, err, ErrWrongKey)
+}
+
+func TestKeyIsNeededAndNotPrinted(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "db")
+	if _, err := Open(path, Options{}); err == nil {
+		t.Error("a file was made without a key")
+	}
+	o := Options{Key: [32]byte([]byte("secret key secret key secret key"))}
+	j, err := json.Marshal(o)
+	must(t, err)
+	if out := fmt.Sprintf("%v %+v %#v %x %s", o, &o, o, o, j); strings.Contains(out, "secret") ||
+		strings.Contains(out, "736563726574") || strings.Contains(out, "115 101") || strings.Contains(out, "0x73") {
+		t.Error(out)
+	}
 }
 
 func TestForeignFile(t *testing.T) {

@@ -17,13 +17,15 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 )
 
 // Options say how to open a store.
 type Options struct {
-	// Key seals everything; it must be random and kept secret. The same key opens the file again.
+	// Key seals everything; it must be random and kept secret. The same key opens the file again. A file needs one;
+	// the zero key is refused.
 	Key [32]byte
 	// Memory keeps the store in memory: the path is ignored, nothing touches the disk, Close forgets all.
 	Memory bool
@@ -31,6 +33,12 @@ type Options struct {
 	// queued write failed. It must not call Close.
 	OnError func(error)
 }
+
+// Format keeps the key out of logs.
+func (o Options) Format(f fmt.State, _ rune) { _, _ = fmt.Fprintf(f, "{memory: %t, redacted}", o.Memory) }
+
+// MarshalJSON keeps the key out of logs.
+func (o Options) MarshalJSON() ([]byte, error) { return []byte(`"[redacted]"`), nil }
 
 // Store is an open store. It is safe for concurrent use.
 type Store struct {
@@ -69,6 +77,9 @@ func openBackend(path string, o Options) (backend, *keys, func() error, error) {
 	if o.Memory {
 		k, err := newKeys(o.Key)
 		return newMemory(), k, func() error { return nil }, err
+	}
+	if o.Key == [32]byte{} {
+		return nil, nil, nil, errors.New("store: no key; give the one that seals this file")
 	}
 	release, err := lock(path)
 	if err != nil {
