@@ -35,7 +35,9 @@ type Options struct {
 }
 
 // Format keeps the key out of logs.
-func (o Options) Format(f fmt.State, _ rune) { _, _ = fmt.Fprintf(f, "{memory: %t, redacted}", o.Memory) }
+func (o Options) Format(f fmt.State, _ rune) {
+	_, _ = fmt.Fprintf(f, "{memory: %t, redacted}", o.Memory)
+}
 
 // MarshalJSON keeps the key out of logs.
 func (o Options) MarshalJSON() ([]byte, error) { return []byte(`"[redacted]"`), nil }
