@@ -161,6 +161,24 @@ func answerError(err error) error {
 	return fmt.Errorf("%w: closed without an answer to our proof: %w", ErrRefused, err)
 }
 
+// errHungUp marks an inbound connection whose peer left before it had proved itself. Nobody was refused: who dials
+// several addresses at once drops all connections but one.
+var errHungUp = errors.New("p2p: the peer hung up")
+
+// hungUp marks an error of reading or writing that is the other side's end.
+func hungUp(err error) error {
+	var op *net.OpError
+	var app *quic.ApplicationError
+	switch {
+	case err == nil || isTimeout(err):
+		return err
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.As(err, &app),
+		errors.As(err, &op) && (op.Op == "read" || op.Op == "write"):
+		return fmt.Errorf("%w: %w", errHungUp, err)
+	}
+	return err
+}
+
 func isTimeout(err error) bool {
 	var n net.Error
 	return errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded) ||

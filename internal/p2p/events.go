@@ -3,6 +3,7 @@ package p2p
 import (
 	"context"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -71,10 +72,11 @@ type events struct {
 	suppressed int
 }
 
-type presence struct {
-	conns int
-	peer  Peer
-}
+// presence holds a device's connections of one class, the oldest first.
+type presence struct{ conns []Peer }
+
+// peer describes the device by its newest connection, which is the one that new streams take.
+func (p *presence) peer() Peer { return p.conns[len(p.conns)-1] }
 
 func newEvents(onRefused func(Refusal)) *events {
 	return &events{
@@ -128,9 +130,9 @@ func (e *events) observe(o Observer) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.observers = append(e.observers, o)
-	for _, p := range e.present {
-		if o.Connected != nil {
-			e.push(func() { o.Connected(p.peer) })
+	for _, was := range e.present {
+		if p := was.peer(); o.Connected != nil {
+			e.push(func() { o.Connected(p) })
 		}
 	}
 }
@@ -140,10 +142,10 @@ func (e *events) connected(p Peer) {
 	defer e.mu.Unlock()
 	key := presenceKey{p.Key, p.Class}
 	if was := e.present[key]; was != nil {
-		was.conns++
+		was.conns = append(was.conns, p)
 		return
 	}
-	e.present[key] = &presence{conns: 1, peer: p}
+	e.present[key] = &presence{conns: []Peer{p}}
 	for _, o := range e.observers {
 		if o.Connected != nil {
 			e.push(func() { o.Connected(p) })
@@ -159,7 +161,10 @@ func (e *events) disconnected(p Peer) {
 	if was == nil {
 		return
 	}
-	if was.conns--; was.conns > 0 {
+	if i := slices.Index(was.conns, p); i >= 0 {
+		was.conns = slices.Delete(was.conns, i, i+1)
+	}
+	if len(was.conns) > 0 {
 		return
 	}
 	delete(e.present, key)

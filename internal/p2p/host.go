@@ -173,7 +173,7 @@ func (h *Host) Connected() []Peer {
 	defer h.events.mu.Unlock()
 	var peers []Peer
 	for _, p := range h.events.present {
-		peers = append(peers, p.peer)
+		peers = append(peers, p.peer())
 	}
 	slices.SortFunc(peers, func(a, b Peer) int {
 		if a.Class != b.Class {
@@ -261,7 +261,9 @@ func describe(c network.Conn, p *proven) Peer {
 // refused reports what was turned away. Addresses and peer IDs are not secret; nothing else is in the reasons.
 func (h *Host) refused(p peer.ID, addr net.Addr, why error) {
 	h.log.Debug("p2p: refused", "peer", p.String(), "reason", why)
-	h.events.refused(p, addr, why)
+	if !errors.Is(why, errHungUp) {
+		h.events.refused(p, addr, why)
+	}
 }
 
 // Close ends all connections and streams, waits for the handlers to return, and frees the ports. It must not be

@@ -161,14 +161,14 @@ func (p *prover) listen(rw io.ReadWriter, exporter, peer [32]byte) (*proven, err
 		if isTimeout(err) {
 			err = fmt.Errorf("%w: %w", ErrSilent, err)
 		}
-		return nil, err
+		return nil, hungUp(err)
 	}
 	res, err := p.checkDialer(raw, exporter, peer)
 	if err != nil {
 		return nil, err
 	}
 	if err := writeFrame(rw, p.listenerFrame(exporter, peer, res.cert.ID)); err != nil {
-		return nil, err
+		return nil, hungUp(err)
 	}
 	return res, nil
 }

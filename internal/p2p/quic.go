@@ -104,7 +104,7 @@ func (t *quicTransport) proveListener(ctx context.Context, qc *quic.Conn, export
 		if isTimeout(err) {
 			err = fmt.Errorf("%w: %w", ErrSilent, err)
 		}
-		return nil, err
+		return nil, hungUp(err)
 	}
 	defer bound(ctx, s)()
 	res, err := t.prover.listen(s, exporter, key)

@@ -86,7 +86,7 @@ func (s *security) secure(ctx context.Context, c net.Conn, p peer.ID, dialer boo
 		tc = tls.Server(c, cfg)
 	}
 	if err := tc.HandshakeContext(ctx); err != nil {
-		return nil, p, handshakeError(err)
+		return nil, p, handshakeError(hungUp(err))
 	}
 	var pub ic.PubKey
 	select {
