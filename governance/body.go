@@ -163,8 +163,15 @@ func (b *ChainOpen) check() error {
 	return nil
 }
 
-// DecodeBody returns the body of e: *[KeyEpoch], *[InviteCreate], *[Admit], *[RoleGrant], *[Revoke] or
-// *[ChainOpen]. It must not be changed. For a kind that this build does not know it fails with [ErrUnknownKind].
+// InviteRevoke cancels an invite: who was not admitted on it before is not admitted any more.
+type InviteRevoke struct {
+	Invite InviteID `cbor:"1,keyasint"`
+}
+
+func (b *InviteRevoke) check() error { return nil }
+
+// DecodeBody returns the body of e: *[KeyEpoch], *[InviteCreate], *[Admit], *[RoleGrant], *[Revoke], *[ChainOpen] or
+// *[InviteRevoke]. It must not be changed. For a kind that this build does not know it fails with [ErrUnknownKind].
 func DecodeBody(e *Event) (any, error) {
 	if e.body == nil {
 		return nil, fmt.Errorf("%w: %v", ErrUnknownKind, e.Kind)

@@ -20,7 +20,7 @@ type losses struct {
 func (h *history) losses(in bitset, v *verdict) losses {
 	var l losses
 	for _, i := range h.removals {
-		if in.has(i) && !v.void.has(i) {
+		if in.has(i) && !v.void.has(i) && h.entries[i].kind != KindInviteRevoke {
 			l.all.add(i)
 		}
 	}
@@ -40,9 +40,24 @@ func (h *history) losses(in bitset, v *verdict) losses {
 			}
 		case x.stage == stageInvite && x.fault.culprit != none:
 			l.all.add(x.fault.culprit)
+		case x.stage == stageStrip && e.kind == KindAdmit:
+			if by := h.cancelling(e, in, v); len(by) > 0 {
+				l.oneOf = append(l.oneOf, by)
+			}
 		}
 	}
 	return l
+}
+
+// cancelling returns the InviteRevokes that strip an admission. To know one of them is to know that it fell.
+func (h *history) cancelling(e *entry, in bitset, v *verdict) bitset {
+	var out bitset
+	for _, i := range h.cancels[e.invite] {
+		if e.onInvite && in.has(i) && !v.void.has(i) && h.concurrent(i, e.idx) {
+			out.add(i)
+		}
+	}
+	return out
 }
 
 // branches returns the events that show that e's device equivocated at or before e, other than e's own branch.

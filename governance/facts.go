@@ -118,6 +118,8 @@ func (l *Log) readBody(e *entry) {
 			e.invite, e.onInvite = *b.Invite, true
 		}
 		e.admission = l.readAdmission(e, b)
+	case *InviteRevoke:
+		e.invite, e.onInvite = b.Invite, true
 	case *RoleGrant:
 		e.subject, e.about = b.Member, true
 	case *Revoke:

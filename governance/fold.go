@@ -151,6 +151,17 @@ func (v view) inviteOf(id InviteID) int {
 	return v.h.lowest(found)
 }
 
+// cancelled returns a counting InviteRevoke of an invite, or none: the one with the lowest id.
+func (v view) cancelled(id InviteID) int {
+	var found []int
+	for _, i := range v.h.cancels[id] {
+		if v.counts(i) {
+			found = append(found, i)
+		}
+	}
+	return v.h.lowest(found)
+}
+
 // removed returns a counting removal of a member, or none: the one with the lowest id.
 func (v view) removed(m identity.MemberID) int {
 	var found []int

@@ -96,6 +96,7 @@ type history struct {
 	forks     map[identity.DeviceID][]uint64         // numbers that stand twice somewhere in the log
 	intro     map[identity.DeviceID][]int            // Admits that introduce the device
 	invites   map[InviteID][]int                     // InviteCreates
+	cancels   map[InviteID][]int                     // InviteRevokes
 	admits    map[int][]int                          // Admits by the InviteCreate they use
 	minted    map[EpochID]int                        // epochs by id
 	epochs    []int
@@ -118,6 +119,7 @@ func newHistory(project genesis.ProjectID, quorum, threshold int, founder *devic
 		forks:    map[identity.DeviceID][]uint64{},
 		intro:    map[identity.DeviceID][]int{},
 		invites:  map[InviteID][]int{},
+		cancels:  map[InviteID][]int{},
 		admits:   map[int][]int{},
 		minted:   map[EpochID]int{},
 		memo:     map[string]*verdict{},
@@ -212,6 +214,9 @@ func (h *history) file(e *entry) {
 	}
 	if e.kind == KindInviteCreate && e.onInvite {
 		h.invites[e.invite] = append(h.invites[e.invite], e.idx)
+	}
+	if e.kind == KindInviteRevoke {
+		h.cancels[e.invite] = append(h.cancels[e.invite], e.idx)
 	}
 	if e.kind == KindAdmit && e.creates != none {
 		h.admits[e.creates] = append(h.admits[e.creates], e.idx)

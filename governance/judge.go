@@ -87,6 +87,9 @@ func (h *history) judgeSigners(e *entry, v view, local bool) fault {
 		need = Manager
 	}
 	author := e.signers[0]
+	if e.kind == KindInviteRevoke && v.invited(e.invite, author.device) {
+		need = Viewer // whoever made an invite may cancel it
+	}
 	switch got := v.standing(author.device); {
 	case got == None:
 		return because(ReasonDevice, v.whyOut(author.member))
@@ -160,12 +163,22 @@ func (h *history) judgeSubject(e *entry, v view) fault {
 		if v.role(b.Member) == None {
 			return because(ReasonAbsent, v.whyOut(b.Member))
 		}
+	case *InviteRevoke:
+		if v.inviteOf(b.Invite) == none {
+			return simply(ReasonInvite)
+		}
 	case *ChainOpen:
 		if !e.chainOK {
 			return simply(ReasonChain)
 		}
 	}
 	return fine
+}
+
+// invited reports whether a device made an invite that counts.
+func (v view) invited(id InviteID, d identity.DeviceID) bool {
+	c := v.inviteOf(id)
+	return c != none && v.h.entries[c].device == d && !v.h.entries[c].rootAct
 }
 
 func (h *history) judgeInviteCreate(e *entry, b *InviteCreate, v view) fault {
@@ -210,6 +223,9 @@ func (h *history) judgeInvite(e *entry, b *Admit, v view) fault {
 	c := v.inviteOf(e.invite)
 	if c == none || c != e.creates {
 		return because(ReasonInvite, e.creates)
+	}
+	if x := v.cancelled(e.invite); x != none {
+		return because(ReasonCancelled, x)
 	}
 	invite := h.entries[c].body.(*InviteCreate)
 	host := func(x InviteHost) bool { return x.Device == e.device }

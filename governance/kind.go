@@ -13,6 +13,7 @@ const (
 	KindRoleGrant    Kind = 4  // higher role: [RoleGrant]
 	KindRevoke       Kind = 5  // member and all devices out: [Revoke]
 	KindChainOpen    Kind = 10 // further chain of the own device: [ChainOpen]
+	KindInviteRevoke Kind = 11 // invite admits nobody any more: [InviteRevoke]
 )
 
 // rule is what the capability table says of one kind.
@@ -32,6 +33,7 @@ var rules = map[Kind]rule{
 	KindRoleGrant:    {name: "RoleGrant", body: func() body { return new(RoleGrant) }, role: Manager, root: true},
 	KindRevoke:       {name: "Revoke", body: func() body { return new(Revoke) }, role: Manager, root: true, reductive: true},
 	KindChainOpen:    {name: "ChainOpen", body: func() body { return new(ChainOpen) }, role: Viewer},
+	KindInviteRevoke: {name: "InviteRevoke", body: func() body { return new(InviteRevoke) }, role: Manager, root: true, reductive: true},
 }
 
 // Known reports whether this build knows the kind.

@@ -33,6 +33,7 @@ const (
 	ReasonPending      Reason = 23 // the invite was used up concurrently; a manager may admit
 	ReasonStripped     Reason = 24 // a concurrent removal took a signer's standing
 	ReasonCycle        Reason = 25 // it fell in a cycle of removals
+	ReasonCancelled    Reason = 26 // the invite was cancelled
 )
 
 var reasonTexts = map[Reason]string{
@@ -62,6 +63,7 @@ var reasonTexts = map[Reason]string{
 	ReasonPending:      "the invite was used up concurrently; a manager may admit",
 	ReasonStripped:     "a concurrent removal took a signer's standing",
 	ReasonCycle:        "it fell in a cycle of concurrent removals",
+	ReasonCancelled:    "the invite was cancelled",
 }
 
 // String returns the reason for people.

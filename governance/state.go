@@ -62,7 +62,8 @@ type Invite struct {
 	Approval  bool
 	MacBoxes  [][]byte
 	ForMember *identity.MemberID
-	Closed    bool // it admits nobody any more: used up
+	Cancelled bool
+	Closed    bool // it admits nobody any more: used up or cancelled
 }
 
 // state builds the state of the closure of heads.
@@ -137,9 +138,9 @@ func (s *State) buildInvites(v view, out *verdict) {
 		x := &Invite{
 			ID: id, Create: e.id, Creator: e.device, Role: b.Role, MaxUses: int(b.MaxUses),
 			Uses: len(v.h.taken(c, v.in, out)), Expires: b.Expires, Hosts: b.Hosts, ProofHash: b.ProofHash,
-			Approval: b.Approval == 1, MacBoxes: b.MacBoxes, ForMember: b.ForMember,
+			Approval: b.Approval == 1, MacBoxes: b.MacBoxes, ForMember: b.ForMember, Cancelled: v.cancelled(id) != none,
 		}
-		x.Closed = x.Uses >= x.MaxUses
+		x.Closed = x.Cancelled || x.Uses >= x.MaxUses
 		s.invites[id] = x
 	}
 }

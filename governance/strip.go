@@ -82,14 +82,27 @@ func (r *replay) judged(e *entry, void, settled bitset) bitset {
 	return out
 }
 
-// strippedBy returns the events that a removal strips: those concurrent with it that need the standing of the
-// removed as a signer. Root acts need nobody's.
+// strippedBy returns the events that a reductive event strips: those concurrent with a removal that need the standing
+// of the removed as a signer (root acts need nobody's), and the admissions concurrent with their invite's cancelling.
 func (r *replay) strippedBy(i int) []int {
 	var out []int
-	for _, j := range r.h.signed[r.h.entries[i].subject] {
+	for _, j := range r.h.exposed(i) {
 		if r.standing(j) && r.h.concurrent(i, j) {
 			out = append(out, j)
 		}
+	}
+	return out
+}
+
+// exposed returns the events that a reductive event strips if they are concurrent with it.
+func (h *history) exposed(i int) []int {
+	e := h.entries[i]
+	if e.kind != KindInviteRevoke {
+		return h.signed[e.subject]
+	}
+	var out []int
+	for _, c := range h.invites[e.invite] {
+		out = append(out, h.admits[c]...)
 	}
 	return out
 }
@@ -143,6 +156,7 @@ func (c *contest) link(p int, e *entry) {
 	}
 	if e.onInvite {
 		on(c.r.h.invites[e.invite])
+		on(c.r.h.cancels[e.invite])
 	}
 }
 
@@ -251,8 +265,7 @@ func (c *contest) conclude() {
 func (c *contest) reason(e *entry) fault {
 	var by []int
 	for _, i := range c.r.h.removals {
-		if c.r.in.has(i) && !c.void.has(i) && slices.Contains(c.r.h.signed[c.r.h.entries[i].subject], e.idx) &&
-			c.r.h.concurrent(i, e.idx) {
+		if c.r.in.has(i) && !c.void.has(i) && slices.Contains(c.r.h.exposed(i), e.idx) && c.r.h.concurrent(i, e.idx) {
 			by = append(by, i)
 		}
 	}
