@@ -1,0 +1,56 @@
+package membership
+
+import "time"
+
+// Caps of the events protocol. Sizes are in bytes.
+const (
+	maxFrame      = 1 << 20   // one message
+	maxBatchBytes = 512 << 10 // events of one batch, and one event more
+	maxBatch      = 256       // events of one batch
+	maxHave       = 256       // events that a hello names
+	maxNeeds      = 16        // epoch keys that a hello asks for
+	maxBook       = 2048      // devices whose address records a hello names
+	maxRecords    = 64        // address records in one message
+	maxPushed     = 128 << 10 // events that a hello carries
+	maxExchanges  = 4         // exchanges that one device may have open with us
+)
+
+// Caps of address records.
+const (
+	MaxAddresses   = 8   // of one device
+	MaxAddressSize = 256 // bytes of one address
+	maxRecordSize  = 8 << 10
+)
+
+// Deadlines.
+const (
+	exchangeTime  = time.Minute      // one exchange of events
+	farewellTime  = 5 * time.Second  // telling a removed device of its removal
+	handshakeTime = 15 * time.Second // invite handshake without a person
+	approvalTime  = 2 * time.Minute  // a person's decision; then the answer is "pending"
+	joinTime      = approvalTime + 2*handshakeTime
+)
+
+// Rates of invite handshakes that this host takes on. What is above is closed without a word.
+const (
+	maxHandshakes    = 8
+	maxDecisions     = 16 // handshakes that wait for a person
+	handshakesPerSec = 4
+	handshakeBurst   = 16
+	perAddressPerSec = 1
+	perAddressBurst  = 8
+	maxAddressesSeen = 4096
+)
+
+// Invites.
+const (
+	DefaultInviteLife = 72 * time.Hour
+	MaxInviteLife     = 30 * 24 * time.Hour
+	inviteMemory      = 30 * 24 * time.Hour // how long an ended invite's holder is told why
+)
+
+// mintStep is how long each further editor waits before minting an epoch that is owed, so that one of them does.
+const mintStep = 2 * time.Second
+
+// maxBoxes is how many keys a newcomer is given at once; others are asked for later.
+const maxBoxes = 64

@@ -1,0 +1,212 @@
+package membership
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+
+	"github.com/studio-whip/collab/genesis"
+	"github.com/studio-whip/collab/governance"
+	"github.com/studio-whip/collab/identity"
+	"github.com/studio-whip/collab/internal/store"
+	"github.com/studio-whip/collab/internal/task"
+	"github.com/studio-whip/collab/internal/wire"
+)
+
+// Project is the governance of one open project. It is safe for concurrent use.
+type Project struct {
+	reg   *Registry
+	cfg   Config
+	id    genesis.ProjectID
+	root  *genesis.Root
+	self  Self
+	names names
+	log   *slog.Logger
+	tasks *task.Group
+
+	state  atomic.Pointer[governance.State]
+	hosted atomic.Pointer[map[wire.ID]hosting] // invites served here, by the hash of their id
+
+	gate    gate
+	changes *changes
+	outbox  *outbox
+
+	// mu guards what follows. It is held while the store is written, so that memory and disk agree.
+	mu      sync.Mutex
+	events  *governance.Log
+	keys    keyring
+	book    map[identity.DeviceID]*addressRecord
+	failed  error // the store's failure, which ends all
+	doubt   bool  // own events may be missing: sign nothing
+	minting bool  // a timer for an owed epoch runs
+}
+
+// newProject makes a project from its root record. Nothing is read from the store yet.
+func (r *Registry) newProject(cfg Config, root *genesis.Root) *Project {
+	p := &Project{
+		reg: r, cfg: cfg, id: root.Project, root: root, self: r.cfg.Self, names: namesOf(root.Project),
+		log: r.cfg.Logger.With("project", root.Project.Short()), tasks: task.New(context.Background()),
+		events: governance.NewLog(root), book: map[identity.DeviceID]*addressRecord{},
+	}
+	p.keys = newKeyring()
+	p.gate.departing = map[[32]byte]*identity.DeviceCert{}
+	p.changes = newChanges()
+	p.outbox = &outbox{p: p, peers: map[identity.DeviceID]*pending{}}
+	p.state.Store(p.events.State())
+	p.hosted.Store(&map[wire.ID]hosting{})
+	return p
+}
+
+// start lets the project be seen and runs its goroutines.
+func (p *Project) start() error {
+	if err := p.reg.reserve(p); err != nil {
+		return err
+	}
+	p.changes.observe(p.changed)
+	p.tasks.Go("changes", p.changes.run)
+	return nil
+}
+
+// Found makes a project of its founding root record in an empty store, with its first key, and opens it. It fails
+// with [ErrExists] if the store holds the project.
+func (r *Registry) Found(ctx context.Context, cfg Config, root *genesis.Root) (*Project, error) {
+	if root.Founder.Device.ID != r.cfg.Self.Device.ID {
+		return nil, fmt.Errorf("%w: the root record names another device as the founder's", ErrNotMember)
+	}
+	p := r.newProject(cfg, root)
+	err := cfg.Store.Update(func(tx *store.Tx) error {
+		if s, err := readStatus(tx, p.id); err != nil || s == statusReady {
+			return errors.Join(err, existsIf(s == statusReady, p.id))
+		}
+		return p.names.begin(tx, p.id, root)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("membership: found: %w", err)
+	}
+	p.mu.Lock()
+	err = p.mint(ctx, func(tx *store.Tx) error { return writeStatus(tx, p.id, statusReady) })
+	p.mu.Unlock()
+	if err == nil {
+		err = p.start()
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("membership: found: %w", err), p.discard())
+	}
+	return p, nil
+}
+
+func existsIf(yes bool, id genesis.ProjectID) error {
+	if yes {
+		return fmt.Errorf("%w: %s", ErrExists, id.Short())
+	}
+	return nil
+}
+
+// Open opens a project that the store holds. It fails with [ErrUnknownProject], [ErrExists] if it is open already, or
+// [store.ErrDamaged].
+func (r *Registry) Open(ctx context.Context, cfg Config, id genesis.ProjectID) (*Project, error) {
+	p, err := r.load(cfg, id)
+	if err != nil {
+		return nil, fmt.Errorf("membership: open: %w", err)
+	}
+	if err := p.start(); err != nil {
+		return nil, fmt.Errorf("membership: open: %w", err)
+	}
+	p.owe()
+	return p, nil
+}
+
+// ID returns the project's id.
+func (p *Project) ID() genesis.ProjectID { return p.id }
+
+// Root returns the project's root record, verified.
+func (p *Project) Root() *genesis.Root { return p.root }
+
+// State returns what all events held amount to. All of them are durable.
+func (p *Project) State() *governance.State { return p.state.Load() }
+
+// Heads returns the newest events held.
+func (p *Project) Heads() []governance.EventID { return p.State().Heads() }
+
+// View runs fn with the log, which is locked meanwhile: fn must be quick, must not keep the log or call the project.
+func (p *Project) View(fn func(*governance.Log)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	fn(p.events)
+}
+
+// Knows reports whether all of heads are held.
+func (p *Project) Knows(heads []governance.EventID) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, h := range heads {
+		if !p.events.Has(h) {
+			return false
+		}
+	}
+	return true
+}
+
+// Err returns the failure of the store that stopped the project, or nil.
+func (p *Project) Err() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.failed
+}
+
+// usable says why nothing may be written. p.mu is held.
+func (p *Project) usable() error {
+	if p.failed != nil {
+		return p.failed
+	}
+	if p.tasks.Context().Err() != nil {
+		return ErrClosed
+	}
+	return nil
+}
+
+// within runs fn as one of the project's tasks, which Close waits for; ctx ends with the project.
+func (p *Project) within(name string, fn func(ctx context.Context) error) error {
+	done := make(chan error, 1)
+	if !p.tasks.Go(name, func(ctx context.Context) error {
+		done <- fn(ctx)
+		return nil
+	}) {
+		return ErrClosed
+	}
+	return <-done
+}
+
+// Close ends exchanges and handshakes, waits for every goroutine, and notes in the store that nothing is missing. It
+// must not be called from a function given to OnChange. The store stays open. Closing again does nothing.
+func (p *Project) Close() error {
+	p.reg.remove(p)
+	p.mu.Lock()
+	first := p.tasks.Context().Err() == nil
+	p.tasks.Stop()
+	p.mu.Unlock()
+	err := p.tasks.Wait()
+	if first && p.Err() == nil {
+		p.mu.Lock()
+		clean := !p.doubt
+		p.keys.wipe()
+		p.mu.Unlock()
+		if clean {
+			err = errors.Join(err, p.cfg.Store.Update(func(tx *store.Tx) error { return p.names.markClean(tx, true) }))
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("membership: close: %w", err)
+	}
+	return nil
+}
+
+// discard closes a project that never came to be and removes what it left in the store.
+func (p *Project) discard() error {
+	p.reg.remove(p)
+	_ = p.tasks.Close()
+	return p.cfg.Store.Update(func(tx *store.Tx) error { return p.names.drop(tx, p.id) })
+}

@@ -1,0 +1,265 @@
+package membership
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/studio-whip/collab/genesis"
+	"github.com/studio-whip/collab/governance"
+	"github.com/studio-whip/collab/identity"
+	"github.com/studio-whip/collab/internal/p2p"
+	"github.com/studio-whip/collab/internal/store"
+	"github.com/studio-whip/collab/internal/wire"
+	"github.com/studio-whip/collab/invite"
+)
+
+// Protocols that a registry serves.
+const (
+	protocolEvents = "/collab/events/1"
+	protocolInvite = "/collab/invite/1"
+)
+
+// Self is this device and its owner.
+type Self struct {
+	Identity *identity.IdentityCert
+	Device   *identity.DeviceCert
+	Keys     *identity.DeviceKeys // must be kept secret; prints as "[redacted]"
+}
+
+// RegistryConfig is what a [Registry] is made of. Self is required.
+type RegistryConfig struct {
+	Self   Self
+	Random io.Reader        // nil: crypto/rand
+	Now    func() time.Time // nil: time.Now; decides when invites expire here, never what counts
+	Logger *slog.Logger     // nil: nothing is logged
+}
+
+// JoinRequest is a newcomer who holds a valid invite of this host.
+type JoinRequest struct {
+	Project  genesis.ProjectID
+	Identity *identity.IdentityCert
+	Device   *identity.DeviceCert
+	Role     governance.Role // what the invite gives
+	Approval bool            // the invite asks for a person's consent
+	Words    []string        // six; the newcomer is shown the same
+}
+
+// JoinPolicy decides on a newcomer; an error refuses. It may block on a person until ctx ends, two minutes at most;
+// the newcomer is then told to come again.
+type JoinPolicy func(ctx context.Context, r JoinRequest) error
+
+// Config is what one project works with.
+type Config struct {
+	Store *store.Store // the project's own; it stays the caller's to close, after the project
+	// JoinPolicy is asked about everybody who comes with a valid invite. Nil: they are admitted, except on an invite
+	// that asks for approval, which then stays pending.
+	JoinPolicy JoinPolicy
+}
+
+// Registry holds the open projects of a node. It implements the transport's roster. It is safe for concurrent use.
+type Registry struct {
+	cfg     RegistryConfig
+	limiter *limiter
+
+	mu        sync.RWMutex
+	host      *p2p.Host
+	projects  map[genesis.ProjectID]*Project
+	exchanges map[identity.DeviceID]int
+	closed    bool
+}
+
+// NewRegistry returns a registry without projects.
+func NewRegistry(cfg RegistryConfig) *Registry {
+	if cfg.Random == nil {
+		cfg.Random = rand.Reader
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Registry{
+		cfg: cfg, limiter: newLimiter(cfg.Now),
+		projects: map[genesis.ProjectID]*Project{}, exchanges: map[identity.DeviceID]int{},
+	}
+}
+
+// Attach gives the registry the transport that has it as its roster, and registers the protocols of invites and
+// events there. Call it once, before the host starts to listen.
+func (r *Registry) Attach(host *p2p.Host) {
+	r.mu.Lock()
+	r.host = host
+	r.mu.Unlock()
+	host.Handle(protocolEvents, p2p.Member, r.serveEvents)
+	host.Handle(protocolInvite, p2p.Guest, r.serveInvite)
+}
+
+// transport returns the host, nil if there is none yet.
+func (r *Registry) transport() *p2p.Host {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.host
+}
+
+// project returns an open project, nil if it is not open here.
+func (r *Registry) project(id genesis.ProjectID) *Project {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.projects[id]
+}
+
+func (r *Registry) all() []*Project {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return slices.Collect(maps.Values(r.projects))
+}
+
+// DeviceByPeer implements [p2p.Roster]: the device with this transport key, if it is live in some open project.
+func (r *Registry) DeviceByPeer(peer [32]byte) (*identity.DeviceCert, bool) {
+	for _, p := range r.all() {
+		if cert, ok := p.deviceByPeer(peer); ok {
+			return cert, true
+		}
+	}
+	return nil, false
+}
+
+// InviteKey implements [p2p.Roster]: the MAC key of an invite that this device hosts in an open project.
+func (r *Registry) InviteKey(hash wire.ID) ([32]byte, bool) {
+	for _, p := range r.all() {
+		if h, ok := p.hostedInvite(hash); ok {
+			return h.MAC, true
+		}
+	}
+	return [32]byte{}, false
+}
+
+// reserve makes p the open project of its id.
+func (r *Registry) reserve(p *Project) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		return ErrClosed
+	}
+	if r.projects[p.id] != nil {
+		return fmt.Errorf("%w: %s", ErrExists, p.id.Short())
+	}
+	r.projects[p.id] = p
+	return nil
+}
+
+func (r *Registry) remove(p *Project) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.projects[p.id] == p {
+		delete(r.projects, p.id)
+	}
+}
+
+// Close closes every project. The host should be closed first.
+func (r *Registry) Close() error {
+	r.mu.Lock()
+	r.closed = true
+	r.mu.Unlock()
+	var errs []error
+	for _, p := range r.all() {
+		errs = append(errs, p.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// enterExchange counts the exchanges that a device has open with us.
+func (r *Registry) enterExchange(d identity.DeviceID) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.exchanges[d] >= maxExchanges {
+		return false
+	}
+	r.exchanges[d]++
+	return true
+}
+
+func (r *Registry) leaveExchange(d identity.DeviceID) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.exchanges[d]--; r.exchanges[d] == 0 {
+		delete(r.exchanges, d)
+	}
+}
+
+// serveEvents answers a member's exchange. Whatever is wrong, an unknown project or a forbidden one, the stream is
+// reset without a byte.
+func (r *Registry) serveEvents(ctx context.Context, s *p2p.Stream) {
+	if !r.enterExchange(s.Device()) {
+		_ = s.Reset()
+		return
+	}
+	defer r.leaveExchange(s.Device())
+	_ = s.SetDeadline(time.Now().Add(exchangeTime))
+	var h hello
+	if err := receive(s, &h); err != nil {
+		_ = s.Reset()
+		return
+	}
+	p := r.project(h.Project)
+	if p == nil || !p.allowed(s.Device()) {
+		_ = s.Reset()
+		return
+	}
+	err := p.within("serve events", func(ctx context.Context) error {
+		defer context.AfterFunc(ctx, func() { _ = s.Reset() })()
+		return p.follow(s, s.Device(), &h)
+	})
+	if err != nil {
+		r.cfg.Logger.Debug("membership: exchange", "device", s.Device().Short(), "err", err)
+		_ = s.Reset()
+	}
+}
+
+// serveInvite answers a newcomer.
+func (r *Registry) serveInvite(ctx context.Context, s *p2p.Stream) {
+	if !r.limiter.enter(addressOf(s)) {
+		_ = s.Reset()
+		return
+	}
+	defer r.limiter.leave()
+	_ = s.SetDeadline(time.Now().Add(handshakeTime))
+	self := r.cfg.Self
+	err := invite.Serve(ctx, s, invite.Server{
+		Exporter: s.Exporter(), Remote: s.Cert(), Identity: self.Identity, Device: self.Device, Keys: self.Keys,
+		Channel: s.Invite(),
+		Lookup: func(hash wire.ID) (*invite.Terms, bool) {
+			for _, p := range r.all() {
+				if h, ok := p.hostedInvite(hash); ok {
+					return p.terms(h, s)
+				}
+			}
+			return nil, false
+		},
+	})
+	if err != nil {
+		r.cfg.Logger.Debug("membership: invite handshake", "device", s.Device().Short(), "err", err)
+		if !errors.Is(err, invite.ErrExpired) && !errors.Is(err, invite.ErrUsed) && !errors.Is(err, invite.ErrCancelled) &&
+			!errors.Is(err, invite.ErrVoid) && !errors.Is(err, invite.ErrFull) && !errors.Is(err, invite.ErrDenied) {
+			_ = s.Reset() // else the answer is still on its way
+		}
+	}
+}
+
+// addressOf returns the network address, without port, from which a stream's connection comes.
+func addressOf(s *p2p.Stream) string {
+	addr := s.Conn().RemoteMultiaddr()
+	if addr == nil {
+		return ""
+	}
+	return hostPart(addr)
+}
