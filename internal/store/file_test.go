@@ -218,7 +218,7 @@ func TestFlippedBytes(t *testing.T) {
 	must(t, err)
 	m, err := newestMeta(bytes.NewReader(raw))
 	must(t, err)
-	noticed, stride := 0, 701
+	noticed, stride := 0, 1409
 	if testing.Short() {
 		stride = 7001
 	}
