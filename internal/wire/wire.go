@@ -135,11 +135,3 @@ func (h Head) Check() error {
 	}
 	return nil
 }
-
-// Signed is how a signed record travels: its core, whose bytes are what is signed and hashed, then its
-// signatures in the order that the record's specification gives.
-type Signed struct {
-	_    struct{} `cbor:",toarray"`
-	Core []byte
-	Sigs [][]byte
-}

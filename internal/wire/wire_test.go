@@ -239,7 +239,7 @@ func TestIDField(t *testing.T) {
 func TestSigned(t *testing.T) {
 	want := Signed{Core: []byte{1, 2}, Sigs: [][]byte{{3}, {}}}
 	raw := Marshal(want)
-	if hex.EncodeToString(raw) != "8242010282410340" {
+	if hex.EncodeToString(raw) != "83420102410340" {
 		t.Fatalf("encoded %x", raw)
 	}
 	var got Signed
