@@ -24,8 +24,7 @@ func (t *Txn) getParent(w *source, left, right ref) (b *branch, sub uint32) {
 		}
 		b = d.branches[p.off]
 	case parentInherited:
-		// Honest neighbours lie in one sequence. A forged pair that does not is collected, on every replica alike.
-		if l != nil && r != nil && (l.parent != r.parent || l.sub != r.sub) {
+		if l != nil && r != nil && !t.inOrder(left, l, right, r) {
 			return nil, 0
 		}
 		if l == nil {
@@ -37,6 +36,33 @@ func (t *Txn) getParent(w *source, left, right ref) (b *branch, sub uint32) {
 		sub = d.subKey(string(w.src[w.subOff : w.subOff+w.subLen]))
 	}
 	return b, sub
+}
+
+// inOrder says whether two items lie in one sequence, the left one first. The neighbours that an honest author names
+// always do. A struct with forged ones is collected; the order of items never changes, so all replicas agree on it.
+// In the history of a map key nobody names a right neighbour.
+func (t *Txn) inOrder(left ref, l *item, right ref, r *item) bool {
+	if l.parent != r.parent || l.sub != 0 || r.sub != 0 {
+		return false
+	}
+	d := t.doc
+	next := l
+	for i := 0; i < indexMin && next.right != 0; i++ {
+		if next.right == right {
+			return true
+		}
+		next = d.items.at(next.right)
+	}
+	if next.right == 0 {
+		return false
+	}
+	b := d.branches[l.parent]
+	if b.index == nil {
+		d.buildIndex(b)
+	}
+	_, lr := b.index.place(left, l.leaf)
+	_, rr := b.index.place(right, r.leaf)
+	return lr < rr
 }
 
 // source is a struct on its way into the document: the wire struct, the bytes it refers to, and how its client
@@ -103,6 +129,9 @@ func (t *Txn) integrate(s *source) {
 	}
 	if rc != noClient {
 		right = t.cleanStart(rc, s.rightClock)
+		if rc == oc && offset == 0 {
+			left = d.find(oc, s.originClock) // a forged right origin may have split the left neighbour
+		}
 	}
 	b, sub := t.getParent(s, left, right)
 	originClock := s.originClock

@@ -1,0 +1,120 @@
+package crdt_test
+
+import (
+	"fmt"
+
+	"github.com/studio-whip/collab/crdt"
+)
+
+func Example() {
+	alice, bob := crdt.New(crdt.WithClientID(1)), crdt.New(crdt.WithClientID(2))
+	alice.OnUpdate(func(u []byte, o crdt.Origin) {
+		if o.Local {
+			_, _ = bob.ApplyUpdate(u) // stands for the network
+		}
+	})
+
+	text := alice.Text("greeting")
+	_ = alice.Update(func(tx *crdt.Txn) error {
+		return text.Insert(tx, 0, "Hello 😀")
+	})
+
+	_ = bob.View(func(tx *crdt.ReadTxn) error {
+		copied := bob.Text("greeting")
+		fmt.Println(copied.String(tx), copied.Len(tx))
+		return nil
+	})
+	fmt.Println(alice.Digest() == bob.Digest())
+	// Output:
+	// Hello 😀 8
+	// true
+}
+
+func ExampleDoc_EncodeUpdate() {
+	a, b := crdt.New(crdt.WithClientID(1)), crdt.New(crdt.WithClientID(2))
+	_ = a.Update(func(tx *crdt.Txn) error { return a.Map("m").Set(tx, "colour", "red") })
+	_ = b.Update(func(tx *crdt.Txn) error { return b.Map("m").Set(tx, "size", 3) })
+
+	// Each sends what the other lacks.
+	forA, _ := b.EncodeUpdate(a.StateVector())
+	forB, _ := a.EncodeUpdate(b.StateVector())
+	_, _ = a.ApplyUpdate(forA)
+	_, _ = b.ApplyUpdate(forB)
+
+	_ = a.View(func(tx *crdt.ReadTxn) error {
+		for key, value := range a.Map("m").All(tx) {
+			fmt.Println(key, value)
+		}
+		return nil
+	})
+	// Output:
+	// colour red
+	// size 3
+}
+
+func ExampleDoc_ApplyUpdate() {
+	a, b := crdt.New(crdt.WithClientID(1)), crdt.New(crdt.WithClientID(2))
+	var updates [][]byte
+	a.OnUpdate(func(u []byte, _ crdt.Origin) { updates = append(updates, u) })
+	for _, s := range []string{"one ", "two ", "three "} {
+		_ = a.Update(func(tx *crdt.Txn) error {
+			text := a.Text("t")
+			return text.Insert(tx, text.Len(tx), s)
+		})
+	}
+
+	// The second update arrives first and waits.
+	applied, _ := b.ApplyUpdate(updates[1])
+	fmt.Println(applied.Changed, applied.Pending, b.Missing())
+	applied, _ = b.ApplyUpdate(updates[0])
+	fmt.Println(applied.Changed, b.Pending())
+	// Output:
+	// false [{1 4 8}] [{1 0 4}]
+	// true []
+}
+
+func ExampleText_Observe() {
+	doc := crdt.New(crdt.WithClientID(1))
+	text := doc.Text("t")
+	stop := text.Observe(func(e crdt.TextEvent) {
+		for _, d := range e.Delta {
+			fmt.Printf("%+v\n", d)
+		}
+	})
+	defer stop()
+	_ = doc.Update(func(tx *crdt.Txn) error { return text.Insert(tx, 0, "hello world") })
+	_ = doc.Update(func(tx *crdt.Txn) error { return text.Delete(tx, 5, 6) })
+	// Output:
+	// {Insert:hello world Retain:0 Erase:0}
+	// {Insert: Retain:5 Erase:0}
+	// {Insert: Retain:0 Erase:6}
+}
+
+func ExampleInspect() {
+	doc := crdt.New(crdt.WithClientID(7))
+	var update []byte
+	doc.OnUpdate(func(u []byte, _ crdt.Origin) { update = u })
+	_ = doc.Update(func(tx *crdt.Txn) error { return doc.Text("t").Insert(tx, 0, "abc") })
+	created, deleted, err := crdt.Inspect(update)
+	fmt.Println(created, deleted, err)
+	// Output: [{7 0 3}] [] <nil>
+}
+
+func ExampleNew() {
+	doc := crdt.New(crdt.WithClientID(7), crdt.WithLimits(crdt.Limits{UpdateBytes: 1 << 20}))
+	fmt.Println(doc.ClientID())
+	// Output: 7
+}
+
+func ExampleValueOf() {
+	v, _ := crdt.ValueOf([]any{1, 2.5, nil, "x", true})
+	for _, x := range v.List() {
+		fmt.Println(x.Kind(), x)
+	}
+	// Output:
+	// int 1
+	// float 2.5
+	// null null
+	// string x
+	// bool true
+}

@@ -1,0 +1,230 @@
+package crdt
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/studio-whip/collab/crdt/lib0"
+)
+
+// hostileFile is one entry of testdata/yjs/hostile/index.json: input made to break an engine, and what should happen.
+type hostileFile struct {
+	Name, Why, Expect string
+}
+
+func loadHostile(t testing.TB) (files []hostileFile, data map[string][]byte) {
+	t.Helper()
+	dir := filepath.Join("..", "testdata", "yjs", "hostile")
+	raw, err := os.ReadFile(filepath.Join(dir, "index.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(raw, &files); err != nil {
+		t.Fatal(err)
+	}
+	data = make(map[string][]byte)
+	for _, f := range files {
+		if data[f.Name], err = os.ReadFile(filepath.Join(dir, f.Name+".bin")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return files, data
+}
+
+// outcome is what a document made of an update.
+type outcome struct {
+	err     error
+	applied Applied
+}
+
+// meets says whether an outcome is one of those a hostile file allows.
+func (o outcome) meets(expect string) bool {
+	failed := o.err != nil
+	waiting := !failed && len(o.applied.Pending)+len(o.applied.Dropped) > 0
+	switch expect {
+	case "error":
+		return failed
+	case "ok":
+		return !failed && o.applied.Changed
+	case "error-or-noop":
+		return failed || !o.applied.Changed && !waiting
+	case "error-or-pending":
+		return failed || waiting && !o.applied.Changed
+	case "pending", "pending-bounded":
+		return waiting && !o.applied.Changed
+	case "error-or-replacement", "error-or-gc", "error-or-converge", "ok-or-error", "no-hang",
+		"bounded-time", "bounded-stack", "bounded":
+		return true // what matters is checked for every file
+	}
+	return false
+}
+
+func TestHostileFiles(t *testing.T) {
+	files, data := loadHostile(t)
+	for _, f := range files {
+		t.Run(f.Name, func(t *testing.T) {
+			start := time.Now()
+			d := typedDoc(t)
+			before, digest := mustEncode(t, d), d.Digest()
+			a, err := d.ApplyUpdate(data[f.Name])
+			if o := (outcome{err, a}); !o.meets(f.Expect) {
+				t.Errorf("%s: got error %v, %+v; want %s", f.Why, err, a, f.Expect)
+			}
+			if err != nil {
+				var de *DecodeError
+				if !errors.As(err, &de) || de.Reason == "" || de.Offset > len(data[f.Name]) {
+					t.Errorf("error %v does not say where and why", err)
+				}
+				if d.Digest() != digest || !bytes.Equal(mustEncode(t, d), before) {
+					t.Error("the document changed although the update was refused")
+				}
+			}
+			if err := d.selfCheck(); err != nil {
+				t.Fatal(err)
+			}
+			reloads(t, d)
+			if took := time.Since(start); took > 5*time.Second {
+				t.Errorf("took %v", took)
+			}
+		})
+	}
+}
+
+// typedDoc is a small document with a history.
+func typedDoc(t testing.TB) *Doc {
+	d := New(WithClientID(77))
+	text := d.Text("t")
+	err := d.Update(func(tx *Txn) error {
+		if err := text.Insert(tx, 0, "hello 😀 world"); err != nil {
+			return err
+		}
+		if err := text.Delete(tx, 2, 3); err != nil {
+			return err
+		}
+		return d.Map("m").Set(tx, "k", "v")
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+func mustEncode(t testing.TB, d *Doc) []byte {
+	t.Helper()
+	b, err := d.EncodeUpdate(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// reloads checks that what a document encodes, another one reads into the same state.
+func reloads(t testing.TB, d *Doc) {
+	t.Helper()
+	e := New(WithClientID(78))
+	if _, err := e.ApplyUpdate(mustEncode(t, d)); err != nil {
+		t.Fatalf("the document wrote what it cannot read: %v", err)
+	}
+	if e.Digest() != d.Digest() {
+		t.Fatal("the reloaded document differs")
+	}
+	if got, want := len(e.Pending()), len(d.Pending()); got != want {
+		t.Fatalf("%d pending ranges after reloading, want %d", got, want)
+	}
+}
+
+// TestHostilePairsConverge applies every pair of hostile files in both orders: whatever an engine makes of forged
+// structs, all replicas must make the same of them.
+func TestHostilePairsConverge(t *testing.T) {
+	files, data := loadHostile(t)
+	for _, f := range files {
+		if len(data[f.Name]) > 200 {
+			continue
+		}
+		for _, g := range files {
+			if len(data[g.Name]) > 200 || sameClients(data[f.Name], data[g.Name]) {
+				continue
+			}
+			a, b := New(WithClientID(1<<40)), New(WithClientID(1<<41))
+			for _, u := range []string{f.Name, g.Name} {
+				_, _ = a.ApplyUpdate(data[u])
+			}
+			for _, u := range []string{g.Name, f.Name} {
+				_, _ = b.ApplyUpdate(data[u])
+			}
+			if a.Digest() != b.Digest() {
+				t.Errorf("%s and %s: replicas differ", f.Name, g.Name)
+			}
+		}
+	}
+}
+
+// sameClients says whether two updates both create clocks of one client: two histories of one client contradict each
+// other, and then whichever comes first stays.
+func sameClients(a, b []byte) bool {
+	created := map[uint64]bool{}
+	ra, _, _ := Inspect(a)
+	rb, _, _ := Inspect(b)
+	for _, r := range ra {
+		created[r.Client] = true
+	}
+	for _, r := range rb {
+		if created[r.Client] {
+			return true
+		}
+	}
+	return false
+}
+
+// TestPendingLimits floods a document with structs that can never be placed.
+func TestPendingLimits(t *testing.T) {
+	d := New(WithLimits(Limits{PendingStructs: 10, PendingDeletes: 5}))
+	var dropped, kept int
+	for i := range uint64(100) {
+		// client 1000+i, clock 5, text in root "t", and a deletion of clock 9
+		b := lib0.AppendUvarint([]byte{1, 1}, 1000+i)
+		b = append(b, 5, byte(kindString), 1, 1, 't', 1, 'x', 1)
+		b = append(lib0.AppendUvarint(b, 1000+i), 1, 9, 1)
+		a, err := d.ApplyUpdate(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		kept, dropped = kept+len(a.Pending), dropped+len(a.Dropped)
+	}
+	if len(d.Pending()) != 10 || len(d.PendingDeletes()) != 5 || kept != 15 || dropped != 185 {
+		t.Fatalf("%d structs, %d deletions wait; reported %d kept, %d dropped",
+			len(d.Pending()), len(d.PendingDeletes()), kept, dropped)
+	}
+	if m := d.Missing(); len(m) != 10 || m[0] != (Range{1000, 0, 5}) {
+		t.Fatalf("missing %v", m)
+	}
+	reloads(t, d)
+}
+
+func TestLimits(t *testing.T) {
+	root := func(name string) []byte {
+		b := append([]byte{1, 1, 9, 0, byte(kindString), 1}, byte(len(name)))
+		return append(append(b, name...), 1, 'x', 0)
+	}
+	for _, tc := range []struct {
+		name   string
+		limits Limits
+	}{
+		{"bytes", Limits{UpdateBytes: 5}},
+		{"clients", Limits{Clients: 1}},
+		{"roots", Limits{Roots: 1}},
+	} {
+		d := New(WithClientID(1), WithLimits(tc.limits))
+		if err := d.Update(func(tx *Txn) error { return d.Text("first").Insert(tx, 0, "x") }); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := d.ApplyUpdate(root("second")); !errors.Is(err, ErrLimit) {
+			t.Errorf("%s: error %v, want ErrLimit", tc.name, err)
+		}
+	}
+}

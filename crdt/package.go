@@ -1,0 +1,64 @@
+// Package crdt is a document engine that speaks the formats of Yjs: replicas edit on their own, exchange updates in
+// any order, and end up equal, together with every other program that speaks Yjs.
+//
+// # Which call to use
+//
+//	doc := crdt.New()                               // an empty replica
+//	text, m := doc.Text("body"), doc.Map("meta")    // handles to shared types, by name
+//	doc.Update(func(tx *crdt.Txn) error { … })      // edit: everything inside is one transaction, one update
+//	doc.View(func(tx *crdt.ReadTxn) error { … })    // read a consistent state
+//	doc.OnUpdate(func(u []byte, o crdt.Origin) {…}) // what to send to the others
+//	doc.ApplyUpdate(u)                              // what came from the others, in any order, any number of times
+//	doc.EncodeUpdate(peer.StateVector())            // what a peer lacks; EncodeUpdate(nil) saves the document
+//
+// # How it is built
+//
+//	Update(fn)          ApplyUpdate(bytes)
+//	    │                   │ decode and validate all of it   (wire.go; nothing is touched before it is whole)
+//	    ▼                   ▼
+//	 sequence.go         apply.go ── lacks predecessors ──▶ pending.go ── they arrive ──┐
+//	 position → item        │ ready                                                     │
+//	    │                   ▼                                                           │
+//	    └──────────▶  integrate.go  ◀───────────────────────────────────────────────────┘
+//	                        │ order among concurrent insertions, link, settle
+//	                        ▼
+//	   ┌────────────────────────────────────────────────────────────────────────┐
+//	   │ item.go     slabs of pointer-free items, named by 32-bit handles       │
+//	   │ structs.go  per client: handles in clock order       ID → item         │
+//	   │ branch.go   per shared type: a list and a map of items                 │
+//	   │ index.go    per long list: B-tree            position ↔ item           │
+//	   │ arena.go    the bytes of all contents, append-only, compacted          │
+//	   └────────────────────────────────────────────────────────────────────────┘
+//	                        │ commit.go: events, collect contents, merge neighbours, encode (encode.go)
+//	                        ▼
+//	                    observe.go: observers, in commit order, outside the lock
+//
+// A document is per client a gapless run of clocks, cut into items: "hello" typed by client 7 may be one item of five
+// clocks. An item remembers between which neighbours its author inserted it; from that alone every replica finds the
+// same order. Deleting keeps the item and forgets its content. split.go cuts items where an edit falls inside one,
+// commit.go joins them again where it can, exactly where Yjs does, so that equal documents have equal bytes.
+//
+// # What is promised
+//
+//   - All content kinds of the format are read, kept, ordered and written: formatted text, embeds, nested types, XML
+//     and subdocuments pass through even where this package has no call to edit them yet. Values are written back byte
+//     for byte as they came.
+//   - ApplyUpdate is atomic on error: malformed or oversized input is a *DecodeError and changes nothing. What an update
+//     may cost is bounded by Limits; no recursion follows the input.
+//   - Nothing received is lost: what waits for predecessors is part of EncodeUpdate. Pending and Missing say what waits
+//     and for what.
+//   - The package starts no goroutine, reads no clock, and opens nothing. Its only randomness is the client ID of New.
+//
+// What it does not promise: who wrote a struct. An update can claim any client ID, and a writer who forges its own
+// history (two contents for one clock) makes replicas differ for good. Bind client IDs to identities before applying,
+// with Inspect, and compare Digest to notice.
+//
+// Structs whose named neighbours lie in different sequences, or in the wrong order, can only be forged. They become
+// collected structs on every replica; Yjs shows them somewhere.
+//
+// # Concurrency
+//
+// A Doc may be used from many goroutines. Update and ApplyUpdate exclude each other and all readers. Observers run one
+// at a time, in the order of commits, on a goroutine that has just committed, with no lock held; they may use the
+// document. Handles (Text, Map) are values to keep or throw away. A Txn must not leave its function.
+package crdt
