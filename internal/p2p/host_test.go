@@ -130,3 +130,42 @@ func mustBeReset(t *testing.T, c *Conn, protocol string) {
 		t.Fatalf("%q answered %d bytes, %v", protocol, n, err)
 	}
 }
+
+func TestDefaultAddresses(t *testing.T) {
+	checkLeaks(t)
+	anna, berta := newDevice(t, "anna"), newDevice(t, "berta")
+	r := newRoster(anna, berta)
+	everywhere := func(c *Config) { c.Listen = nil }
+	a, b := start(t, anna, r, everywhere), start(t, berta, r, everywhere)
+	for _, transport := range transports {
+		c, err := a.Dial(timeout(t), target(t, berta, b, transport))
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Close()
+	}
+}
+
+// TestCloseTellsObservers closes a host that is connected.
+func TestCloseTellsObservers(t *testing.T) {
+	checkLeaks(t)
+	anna, berta := newDevice(t, "anna"), newDevice(t, "berta")
+	r := newRoster(anna, berta)
+	a, b := start(t, anna, r), start(t, berta, r)
+	left := make(chan Peer, 1)
+	a.Observe(Observer{Disconnected: func(p Peer) { left <- p }})
+	if _, err := a.Dial(timeout(t), target(t, berta, b, "tcp")); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Close(); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case p := <-left:
+		if p.Device != berta.cert.ID {
+			t.Errorf("%s left", p.Device.Short())
+		}
+	default:
+		t.Error("Close returned before the observers were told")
+	}
+}
