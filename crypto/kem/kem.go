@@ -76,7 +76,7 @@ func (p *PublicKey) Seal(random io.Reader, info, aad, secret []byte) ([]byte, er
 
 // PrivateKey opens what was sealed to its public key. It must be kept secret and prints as "[redacted]".
 type PrivateKey struct {
-	key    kem.PrivateKey
+	key    secmem.Hidden[kem.PrivateKey]
 	public *PublicKey
 }
 
@@ -87,7 +87,7 @@ func NewPrivateKey(seed [SeedSize]byte) *PrivateKey {
 	if err != nil {
 		panic("kem: public key: " + err.Error()) // a key just derived always has an encoding
 	}
-	return &PrivateKey{key: priv, public: &PublicKey{raw: raw, key: pub}}
+	return &PrivateKey{key: secmem.Hide(priv), public: &PublicKey{raw: raw, key: pub}}
 }
 
 // Public returns the key that seals to k.
@@ -98,7 +98,7 @@ func (k *PrivateKey) Open(info, aad, sealed []byte) ([]byte, error) {
 	if len(sealed) < Overhead || len(sealed) > Overhead+MaxSecretSize {
 		return nil, fmt.Errorf("%w: %d bytes", ErrOpen, len(sealed))
 	}
-	receiver, err := suite.NewReceiver(k.key, info)
+	receiver, err := suite.NewReceiver(*k.key.Get(), info)
 	if err != nil {
 		return nil, fmt.Errorf("kem: %w", err)
 	}

@@ -26,7 +26,7 @@ func streamNonce(n uint64, last bool) (nonce [NonceSize]byte) {
 // Writer seals a stream. Close seals the last chunk; a stream that was not closed does not open.
 type Writer struct {
 	w   io.Writer
-	key [KeySize]byte
+	key secmem.Hidden[[KeySize]byte]
 	aad []byte
 	buf []byte
 	n   uint64
@@ -35,7 +35,7 @@ type Writer struct {
 
 // NewWriter returns a writer that seals to w under a key that is used for this stream only.
 func NewWriter(w io.Writer, key [KeySize]byte, aad []byte) *Writer {
-	return &Writer{w: w, key: key, aad: aad, buf: make([]byte, 0, ChunkSize)}
+	return &Writer{w: w, key: secmem.Hide(key), aad: aad, buf: make([]byte, 0, ChunkSize)}
 }
 
 // Write seals p in chunks of [ChunkSize] bytes.
@@ -70,7 +70,7 @@ func (w *Writer) Close() error {
 }
 
 func (w *Writer) flush(last bool) {
-	_, w.err = w.w.Write(Seal(w.key, streamNonce(w.n, last), w.aad, w.buf))
+	_, w.err = w.w.Write(Seal(*w.key.Get(), streamNonce(w.n, last), w.aad, w.buf))
 	w.n++
 	w.buf = w.buf[:0]
 }
@@ -79,7 +79,7 @@ func (w *Writer) flush(last bool) {
 // stream was read. Damage and truncation give [ErrOpen].
 type Reader struct {
 	r     io.Reader
-	key   [KeySize]byte
+	key   secmem.Hidden[[KeySize]byte]
 	aad   []byte
 	chunk []byte // sealed chunk, and room for one byte more to see whether it is the last
 	have  int
@@ -90,7 +90,7 @@ type Reader struct {
 
 // NewReader returns a reader of the stream sealed to r.
 func NewReader(r io.Reader, key [KeySize]byte, aad []byte) *Reader {
-	return &Reader{r: r, key: key, aad: aad, chunk: make([]byte, ChunkSize+Overhead+1)}
+	return &Reader{r: r, key: secmem.Hide(key), aad: aad, chunk: make([]byte, ChunkSize+Overhead+1)}
 }
 
 // Read returns opened bytes.
@@ -119,7 +119,7 @@ func (r *Reader) next() {
 	if !last {
 		size--
 	}
-	r.plain, r.err = Open(r.key, streamNonce(r.n, last), r.aad, r.chunk[:size])
+	r.plain, r.err = Open(*r.key.Get(), streamNonce(r.n, last), r.aad, r.chunk[:size])
 	if r.err != nil {
 		r.err = fmt.Errorf("%w: chunk %d of a stream", r.err, r.n)
 		return

@@ -276,6 +276,12 @@ func TestStreamPrintsNoKey(t *testing.T) {
 				t.Errorf("%T with %s: %.80s", v, format, out)
 			}
 		}
+		type inner struct{ v any }
+		for _, format := range []string{"%v", "%s", "%q", "%d", "%x"} {
+			if out := fmt.Sprintf(format, inner{v}); strings.Contains(out, "171 171") || strings.Contains(out, "abab") {
+				t.Errorf("within a struct, %T with %s: %.80s", v, format, out)
+			}
+		}
 		if out, err := json.Marshal(v); err != nil || strings.Contains(string(out), "171") {
 			t.Errorf("%T as JSON: %.80s, %v", v, out, err)
 		}

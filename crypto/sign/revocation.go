@@ -21,7 +21,7 @@ const (
 // RevocationKey is the offline key that ends its owner's identity. Making one takes about 0.1 s and a signature
 // about 0.4 s: it is used once in a lifetime. It must be kept secret and prints as "[redacted]".
 type RevocationKey struct {
-	private slhdsa.PrivateKey
+	private secmem.Hidden[slhdsa.PrivateKey]
 	public  []byte
 }
 
@@ -35,7 +35,7 @@ func NewRevocationKey(material [RevocationMaterialSize]byte) (*RevocationKey, er
 	if err != nil {
 		return nil, fmt.Errorf("sign: revocation public key: %w", err)
 	}
-	return &RevocationKey{private: priv, public: raw}, nil
+	return &RevocationKey{private: secmem.Hide(priv), public: raw}, nil
 }
 
 // Public returns the 32-byte public key.
@@ -43,7 +43,7 @@ func (k *RevocationKey) Public() []byte { return bytes.Clone(k.public) }
 
 // Sign signs msg as a record of the given type; equal inputs give equal signatures of [RevocationSignatureSize] bytes.
 func (k *RevocationKey) Sign(typ Type, msg []byte) ([]byte, error) {
-	sig, err := slhdsa.SignDeterministic(&k.private, slhdsa.NewMessage(message(typ, msg)), context(typ))
+	sig, err := slhdsa.SignDeterministic(k.private.Get(), slhdsa.NewMessage(message(typ, msg)), context(typ))
 	if err != nil {
 		return nil, fmt.Errorf("sign: SLH-DSA: %w", err)
 	}

@@ -74,9 +74,13 @@ func context(typ Type) []byte { return []byte("collab/v1/" + string(typ)) }
 
 // PrivateKey signs records. It is safe for concurrent use, must be kept secret, and prints as "[redacted]".
 type PrivateKey struct {
-	pq     *mldsa65.PrivateKey
-	ed     ed25519.PrivateKey
+	secret secmem.Hidden[secretHalves]
 	public *PublicKey
+}
+
+type secretHalves struct {
+	pq *mldsa65.PrivateKey
+	ed ed25519.PrivateKey
 }
 
 // NewPrivateKey makes the key of two independent 32-byte seeds; equal seeds give equal keys.
@@ -85,7 +89,10 @@ func NewPrivateKey(mldsaSeed, ed25519Seed [SeedSize]byte) *PrivateKey {
 	ed := ed25519.NewKeyFromSeed(ed25519Seed[:])
 	edPub := ed.Public().(ed25519.PublicKey)
 	raw := append(pqPub.Bytes(), edPub...)
-	return &PrivateKey{pq: pq, ed: ed, public: &PublicKey{raw: raw, pq: pqPub, ed: edPub}}
+	return &PrivateKey{
+		secret: secmem.Hide(secretHalves{pq: pq, ed: ed}),
+		public: &PublicKey{raw: raw, pq: pqPub, ed: edPub},
+	}
 }
 
 // Public returns the key that verifies what k signs.
@@ -96,10 +103,10 @@ func (k *PrivateKey) Public() *PublicKey { return k.public }
 func (k *PrivateKey) Sign(typ Type, msg []byte) []byte {
 	m := message(typ, msg)
 	sig := make([]byte, mldsa65.SignatureSize, SignatureSize)
-	if err := mldsa65.SignTo(k.pq, m, context(typ), true, sig); err != nil {
+	if err := mldsa65.SignTo(k.secret.Get().pq, m, context(typ), true, sig); err != nil {
 		panic("sign: ML-DSA: " + err.Error()) // only an over-long context can fail, and ours are constants
 	}
-	return append(sig, ed25519.Sign(k.ed, m)...)
+	return append(sig, ed25519.Sign(k.secret.Get().ed, m)...)
 }
 
 // String, GoString, Format and MarshalJSON never show the key.

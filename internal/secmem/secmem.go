@@ -1,5 +1,5 @@
-// Package secmem keeps secret bytes out of logs and memory dumps as far as Go allows: [Bytes] prints as "[redacted]"
-// whatever the verb, and is overwritten by Wipe.
+// Package secmem keeps secrets out of logs and memory dumps as far as Go allows: [Bytes] prints as "[redacted]"
+// whatever the verb, and is overwritten by Wipe; [Hidden] keeps a value of any type out of sight within a struct.
 //
 // It does not promise that no copy exists: the garbage collector may have moved one, and what a caller copied the
 // caller must wipe.
@@ -15,21 +15,17 @@ import (
 const Redacted = "[redacted]"
 
 // Bytes owns a secret. The zero value is an empty one. It is not safe for concurrent use with Wipe.
-type Bytes struct {
-	// A pointer, so that fmt, which prints unexported fields of an enclosing struct without asking their methods,
-	// finds an address and no secret.
-	b *[]byte
-}
+type Bytes struct{ secret Hidden[[]byte] }
 
 // New takes ownership of b: nobody else may keep it.
-func New(b []byte) *Bytes { return &Bytes{b: &b} }
+func New(b []byte) *Bytes { return &Bytes{Hide(b)} }
 
 // Bytes returns the secret itself, not a copy; it is nil after Wipe.
 func (s *Bytes) Bytes() []byte {
-	if s == nil || s.b == nil {
+	if s == nil || s.secret.Get() == nil {
 		return nil
 	}
-	return *s.b
+	return *s.secret.Get()
 }
 
 // Len returns the size of the secret in bytes.
@@ -37,11 +33,11 @@ func (s *Bytes) Len() int { return len(s.Bytes()) }
 
 // Wipe overwrites the secret and forgets it. Wiping twice does nothing.
 func (s *Bytes) Wipe() {
-	if s == nil || s.b == nil {
+	if s == nil || s.secret.Get() == nil {
 		return
 	}
-	Wipe(*s.b)
-	*s.b = nil
+	Wipe(*s.secret.Get())
+	*s.secret.Get() = nil
 }
 
 // Wipe overwrites b with zeros.
