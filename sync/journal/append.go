@@ -1,0 +1,286 @@
+package journal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/studio-whip/collab/governance"
+	"github.com/studio-whip/collab/governance/epoch"
+	"github.com/studio-whip/collab/internal/store"
+	"github.com/studio-whip/collab/sync/envelope"
+)
+
+// held is a batch of own edits that is not signed yet.
+type held struct {
+	heldRecord
+	no     uint64 // under which it is stored; 0 if it is not yet
+	silent bool   // the document does not show it yet
+}
+
+// Append makes envelopes of own edits of a document: the updates that its [crdt.Doc] has emitted, in order. They are
+// sealed, chained, signed and queued to the store, and go to [Journal.OnOwn] once durable. What is returned may be more
+// (the session's introduction, what was held back before) or less: while no key epoch is usable, or this device may
+// not sign on its chain, edits are stored unsigned and signed later.
+//
+// It fails with [ErrReadOnly] if this member may not write; the document is then rebuilt without the edit. It fails
+// with [ErrTooLarge] or [ErrContent] for updates that no envelope can carry, again undoing them.
+func (j *Journal) Append(ctx context.Context, doc DocID, updates [][]byte) ([]*envelope.Envelope, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("journal: append: %w", err)
+	}
+	j.appending.Lock()
+	defer j.appending.Unlock()
+	named, err := j.nameDocument(doc)
+	if err != nil {
+		return nil, err
+	}
+	j.mu.Lock()
+	defer j.unlock()
+	if j.closed {
+		return nil, ErrClosed
+	}
+	for _, u := range named {
+		if err := j.enqueue(j.index.ID, [][]byte{u}); err != nil {
+			return nil, err
+		}
+	}
+	if err := j.enqueue(doc, updates); err != nil {
+		return nil, err
+	}
+	return j.flush(), nil
+}
+
+// enqueue takes own edits into the outbox; j.mu is held.
+func (j *Journal) enqueue(doc DocID, updates [][]byte) error {
+	r := j.replicas[doc]
+	err := j.mayWrite()
+	if r != nil {
+		r.taken(updates, err != nil)
+	}
+	if err == nil {
+		err = j.hold(r, doc, updates)
+	}
+	if err != nil && r != nil {
+		r.stale = true
+		j.poke(j.wakeBuild)
+	}
+	return err
+}
+
+// hold puts own edits into the outbox, at most MaxUpdate bytes to a batch.
+func (j *Journal) hold(r *Replica, doc DocID, updates [][]byte) error {
+	var parts [][]byte
+	for _, u := range updates {
+		if r != nil {
+			var err error
+			if u, err = r.reissued(u); err != nil {
+				return err
+			}
+		}
+		if err := createsOnly(u, j.own.client); err != nil {
+			return err
+		}
+		cut, err := split(u, MaxUpdate)
+		if err != nil {
+			return err
+		}
+		parts = append(parts, cut...)
+	}
+	for len(parts) > 0 {
+		n, size := 0, 0
+		for n < len(parts) && n < maxBatch && (n == 0 || size+len(parts[n]) <= MaxUpdate) {
+			size += len(parts[n])
+			n++
+		}
+		j.outbox = append(j.outbox, &held{heldRecord: heldRecord{Doc: doc, Client: j.own.client, Updates: parts[:n:n]}})
+		parts = parts[n:]
+	}
+	return nil
+}
+
+// mayWrite fails with ErrReadOnly unless this device may write in the present state.
+func (j *Journal) mayWrite() (err error) {
+	j.view(func(r reading) {
+		if !r.now.May(j.self.Device, governance.ActWrite) {
+			err = ErrReadOnly
+		}
+	})
+	return err
+}
+
+// flush signs what the outbox holds, as far as that is possible now, and stores the rest unsigned. j.mu is held.
+func (j *Journal) flush() (signed []*envelope.Envelope) {
+	for len(j.outbox) > 0 {
+		envs, err := j.sign(j.outbox[0])
+		signed = append(signed, envs...)
+		if err != nil {
+			if !errors.Is(err, errNotYet) {
+				j.alert(Alert{Kind: AlertChain, Device: j.self.Device, ChainNo: j.own.no, Err: err})
+			}
+			break
+		}
+		j.outbox = j.outbox[1:]
+	}
+	for _, h := range j.outbox {
+		j.keepHeld(h)
+	}
+	if len(j.outbox) > 0 && !j.own.open {
+		j.poke(j.wakeOpen)
+	}
+	if len(signed) > 0 {
+		j.unsent = append(j.unsent, signed...)
+		j.poke(j.wakeSend)
+	}
+	return signed
+}
+
+// errNotYet means that an edit has to wait for an epoch, its key, or a chain.
+var errNotYet = errors.New("journal: cannot be signed yet")
+
+// keepHeld stores a batch that could not be signed.
+func (j *Journal) keepHeld(h *held) {
+	if h.no > 0 {
+		return
+	}
+	j.heldNo++
+	h.no = j.heldNo
+	no, rec := h.no, h.heldRecord
+	j.write(func(tx *store.Tx) error { return put(tx, outboxMap, seqKey(no), rec) })
+}
+
+// standing is what an own envelope rests on.
+type standing struct {
+	heads []governance.EventID
+	epoch governance.EpochID
+	key   [32]byte
+}
+
+// stand chooses the governance heads and the epoch for own envelopes.
+func (j *Journal) stand(c *chain) (s standing, err error) {
+	sealed := false
+	j.view(func(r reading) {
+		s.heads = r.heads(c.heads)
+		var then *governance.State
+		if then, err = r.log.StateAt(s.heads); err != nil {
+			return
+		}
+		if e, ok := then.SendingEpoch(); ok {
+			s.epoch, sealed = e.ID, true
+		}
+		if !then.May(j.self.Device, governance.ActWrite) {
+			err = fmt.Errorf("%w: %w", errNotYet, ErrReadOnly)
+		}
+	})
+	if err != nil {
+		return s, err
+	}
+	if sealed {
+		s.key, sealed = j.gov.EpochKey(s.epoch)
+	}
+	if !sealed {
+		return s, fmt.Errorf("%w: no key epoch is usable", errNotYet)
+	}
+	return s, nil
+}
+
+// sign makes an envelope of a batch, with the session's introduction before the first. What it returns is stored even
+// if it fails.
+func (j *Journal) sign(h *held) (envs []*envelope.Envelope, err error) {
+	if !j.own.open {
+		return nil, fmt.Errorf("%w: the chain is not open", errNotYet)
+	}
+	c := j.chain(chainKey{j.self.Device, j.own.no})
+	s, err := j.stand(c)
+	if err != nil {
+		return nil, err
+	}
+	if !j.own.introduced {
+		e, err := j.introduce(c, s.heads)
+		if err != nil {
+			return nil, err
+		}
+		envs = append(envs, e)
+	}
+	e, err := j.next(c).Next(j.random, j.self.Keys.DK, envelope.Draft{
+		Kind: envelope.KindUpdate, Doc: h.Doc, GovHeads: s.heads, Epoch: &s.epoch,
+		Key:     epoch.ContentKey(s.key, s.epoch, c.key.device, c.key.no, h.Doc),
+		Payload: (&envelope.Update{Updates: h.Updates}).Encode(),
+	})
+	if err != nil {
+		return envs, err
+	}
+	item, err := j.judge(c, e, c.heads)
+	if err != nil {
+		return envs, fmt.Errorf("own envelope would not count: %w", err)
+	}
+	var also []func(*store.Tx) error
+	if no := h.no; no > 0 {
+		also = append(also, func(tx *store.Tx) error { return tx.Map(outboxMap).Delete(seqKey(no)) })
+	}
+	j.commit(c, []judged{item}, e.Sig, !h.silent, also...)
+	return append(envs, e), nil
+}
+
+func (j *Journal) next(c *chain) *envelope.Chain {
+	head := envelope.Beginning(j.project, c.key.device, c.key.no)
+	if c.head > 0 {
+		head.Seq, head.ID = c.head, c.headID
+	}
+	return envelope.NewChain(head)
+}
+
+// introduce begins the session on the own chain.
+func (j *Journal) introduce(c *chain, heads []governance.EventID) (*envelope.Envelope, error) {
+	e, err := j.next(c).Introduce(j.self.Keys.DK, j.self.Identity, heads)
+	if err != nil {
+		return nil, err
+	}
+	item, err := j.judge(c, e, c.heads)
+	if err != nil {
+		return nil, fmt.Errorf("own introduction would not count: %w", err)
+	}
+	j.commit(c, []judged{item}, e.Sig, true)
+	j.own.introduced = true
+	return e, nil
+}
+
+// Introduce makes the session's introduction if there is none yet, so that others take what this device sends beside
+// documents. It reports whether there is one now; without an open chain there is none.
+func (j *Journal) Introduce(ctx context.Context) (bool, error) {
+	if err := ctx.Err(); err != nil {
+		return false, fmt.Errorf("journal: introduce: %w", err)
+	}
+	j.appending.Lock()
+	defer j.appending.Unlock()
+	j.mu.Lock()
+	defer j.unlock()
+	switch {
+	case j.closed:
+		return false, ErrClosed
+	case j.own.introduced:
+		return true, nil
+	case !j.own.open:
+		j.own.wanted = true
+		j.poke(j.wakeOpen)
+		return false, nil
+	}
+	c := j.chain(chainKey{j.self.Device, j.own.no})
+	var heads []governance.EventID
+	j.view(func(r reading) { heads = r.heads(c.heads) })
+	e, err := j.introduce(c, heads)
+	if err != nil {
+		return false, err
+	}
+	j.unsent = append(j.unsent, e)
+	j.poke(j.wakeSend)
+	return true, nil
+}
+
+// Chain returns the place of the own chain's newest envelope, and false while this device may not sign on it.
+func (j *Journal) Chain() (envelope.ChainHead, bool) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	c := j.chain(chainKey{j.self.Device, j.own.no})
+	return j.next(c).Head(), j.own.open
+}

@@ -1,0 +1,111 @@
+package journal
+
+import (
+	"math"
+	"slices"
+
+	"github.com/studio-whip/collab/governance"
+	"github.com/studio-whip/collab/identity"
+	"github.com/studio-whip/collab/internal/wire"
+	"github.com/studio-whip/collab/sync/envelope"
+)
+
+// chainKey names a chain: one writer of one device.
+type chainKey struct {
+	device identity.DeviceID
+	no     uint32
+}
+
+// unlimited is the limit of a chain that nothing has cut.
+const unlimited = math.MaxUint64
+
+// chain is what the journal knows of one chain. Held are envelopes 1 to head without a gap; those up to limit count.
+//
+//	1 ─ 2 ─ … ─ limit ─ … ─ head
+//	└── counts ────┘ └─ held, not shown
+type chain struct {
+	key    chainKey
+	client uint64 // the client ID it writes under
+
+	head     uint64 // 0: nothing held
+	headID   wire.ID
+	heads    []governance.EventID // that the head envelope names
+	limitID  wire.ID              // of envelope limit, if it is below head and has been looked up
+	limit    uint64               // by the present governance state and fork
+	forkedAt uint64               // place of a proven contradiction; 0: none
+
+	signed signatures
+}
+
+// counted is the place up to which the chain is held and counts.
+func (c *chain) counted() uint64 { return min(c.head, c.limit) }
+
+// signatures says which envelopes of a chain are stored with their signature. A signature attests all that lies
+// before it in its chain, so a few are enough: the newest one, and behind it one in every stretch that fits a run.
+type signatures struct {
+	newest uint64
+	kept   uint64 // the last one before newest that stays
+	bytes  uint64 // size of the envelopes after kept
+}
+
+// extend notes that envelopes up to seq, n of them with size bytes together, came with a signature on the last. It
+// returns the place whose signature is not needed any more, or 0.
+func (s *signatures) extend(seq, n, size uint64) (drop uint64) {
+	defer func() { s.newest = seq }()
+	if !envelope.FitsRun(int(seq-s.kept), int(s.bytes+size)) {
+		s.kept, s.bytes = s.newest, size
+		return 0
+	}
+	s.bytes += size
+	if s.newest == s.kept {
+		return 0
+	}
+	return s.newest
+}
+
+// limitOf says up to where a chain counts in the present state.
+func (r reading) limitOf(c *chain) uint64 {
+	opened, ok := r.now.Chain(c.key.device, c.key.no)
+	if !ok || !opened.Owned {
+		return 0
+	}
+	limit := uint64(unlimited)
+	if cut, ok := r.now.Cut(c.key.device, c.key.no); ok {
+		limit = cut.Seq
+	}
+	if c.forkedAt > 0 {
+		limit = min(limit, c.forkedAt-1)
+	}
+	return limit
+}
+
+// chain returns the chain of key, making an empty one if nothing of it is held. j.mu is held.
+func (j *Journal) chain(key chainKey) *chain {
+	c := j.chains[key]
+	if c == nil {
+		c = &chain{key: key, client: uint64(identity.ClientID([32]byte(j.project), key.device, key.no))}
+		j.view(func(r reading) { c.limit = r.limitOf(c) })
+	}
+	return c
+}
+
+// previous is what envelope seq of the chain must name as its predecessor, if the chain is held up to there.
+func (j *Journal) previous(c *chain, seq uint64) (wire.ID, error) {
+	switch seq {
+	case 1:
+		return identity.ChainRoot([32]byte(j.project), c.key.device, c.key.no), nil
+	case c.head + 1:
+		return c.headID, nil
+	}
+	return j.idAt(c, seq-1)
+}
+
+// sortedChains lists the chains in a fixed order.
+func (j *Journal) sortedChains() []*chain {
+	out := make([]*chain, 0, len(j.chains))
+	for _, c := range j.chains {
+		out = append(out, c)
+	}
+	slices.SortFunc(out, func(a, b *chain) int { return a.key.compare(b.key) })
+	return out
+}

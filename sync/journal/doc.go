@@ -1,0 +1,20 @@
+// Package journal is the replicated content of one project: the envelopes that this device holds, which of them count,
+// and the documents that those make.
+//
+// Open one with [Open] and close it with [Journal.Close]. [Journal.Doc] opens a document; edit it through
+// [Replica.Update], collect what its [crdt.Doc] emits and hand it to [Journal.Append], which seals, chains, signs and
+// stores it. What is durable goes to the functions given to [Journal.OnOwn], which publish it. [Journal.Accept] and
+// [Journal.AcceptRun] take what others wrote; [Journal.Frontier] and [Journal.Runs] are what anti-entropy compares and
+// sends. [Journal.Snapshot] and [Journal.AdoptSnapshot] let a newcomer see a document before it holds every envelope.
+//
+// What is promised: a document is a function of the present governance state and of the envelopes that count in it,
+// whatever the order in which they came; when a change of governance takes away what was applied, the document is
+// rebuilt. What is refused is neither stored nor applied. What [Journal.WaitSaved] acknowledged survives a crash. An
+// edit that cannot be signed yet, because no key epoch is usable or the device is in doubt about its own chain, is kept
+// and signed later, in order.
+//
+// What is not promised: that an accepted envelope shows at once. It may depend on edits that have not arrived or do
+// not count ([Replica.Blocked]).
+//
+// SPEC.md beside this file gives the rules and the wire form of snapshots.
+package journal

@@ -1,0 +1,392 @@
+package journal
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/studio-whip/collab/genesis"
+	"github.com/studio-whip/collab/governance"
+	"github.com/studio-whip/collab/identity"
+	"github.com/studio-whip/collab/internal/store"
+	"github.com/studio-whip/collab/internal/task"
+	"github.com/studio-whip/collab/internal/wire"
+	"github.com/studio-whip/collab/sync/envelope"
+)
+
+// Self is this device.
+type Self struct {
+	Identity wire.ID           // id of the member's identity certificate
+	Device   identity.DeviceID // id of the device certificate
+	Keys     *identity.DeviceKeys
+}
+
+// Config is what a journal works with.
+type Config struct {
+	Store      *store.Store
+	Governance Governance
+	Self       Self
+	Random     io.Reader        // nonces; production passes crypto/rand.Reader
+	Now        func() time.Time // only for how long something waits; nil: time.Now
+	Logger     *slog.Logger     // nil: none
+}
+
+// Journal is the content of one project. It is safe for concurrent use; functions given to it are called in order, one
+// at a time, without its lock.
+type Journal struct {
+	store   *store.Store
+	gov     Governance
+	project genesis.ProjectID
+	self    Self
+	random  io.Reader
+	clock   func() time.Time
+	log     *slog.Logger
+
+	tasks     *task.Group
+	wakeBuild chan struct{} // there may be something to rebuild, verify or save
+	wakeSend  chan struct{} // there may be something to publish
+	wakeOpen  chan struct{} // a chain may have to be opened
+
+	appending sync.Mutex // held by Append, so that own edits keep their order
+
+	// mu guards what follows. It is never held while a function of the user or of crdt's observers runs, and nobody
+	// who holds it waits for a replica's gate.
+	mu       sync.Mutex
+	closed   bool
+	chains   map[chainKey]*chain
+	replicas map[DocID]*Replica
+	index    *Replica // the document of names
+	waiting  waitlist
+	retrying bool
+	forks    map[chainKey]forkRecord
+	own      writer
+	opening  bool // a chain is being opened
+	outbox   []*held
+	heldNo   uint64 // number of the newest record in the stored outbox
+	unsent   []*envelope.Envelope
+	sending  bool
+
+	// What is to be told, in order; telling is set while somebody does.
+	told    []func()
+	telling bool
+	onOwn   []func(*envelope.Envelope)
+	onGap   []func(Gap)
+	onAlert []func(Alert)
+
+	idle *sync.Cond // something has been done; see Settled
+}
+
+// Open opens the journal of a project in the project's store.
+func Open(ctx context.Context, cfg Config) (*Journal, error) {
+	j := &Journal{
+		store: cfg.Store, gov: cfg.Governance, project: cfg.Governance.ID(), self: cfg.Self, random: cfg.Random,
+		clock: cfg.Now, log: cfg.Logger,
+		wakeBuild: make(chan struct{}, 1), wakeSend: make(chan struct{}, 1), wakeOpen: make(chan struct{}, 1),
+		chains: map[chainKey]*chain{}, replicas: map[DocID]*Replica{}, forks: map[chainKey]forkRecord{},
+		waiting: waitlist{buckets: map[identity.DeviceID]*bucket{}},
+	}
+	j.idle = sync.NewCond(&j.mu)
+	if j.clock == nil {
+		j.clock = time.Now
+	}
+	if j.log == nil {
+		j.log = slog.New(slog.DiscardHandler)
+	}
+	if err := j.load(); err != nil {
+		return nil, fmt.Errorf("journal: open: %w", err)
+	}
+	j.tasks = task.New(ctx)
+	j.tasks.Go("publish", j.publish)
+	j.tasks.Go("build", j.build)
+	j.tasks.Go("open chain", j.openChains)
+	j.poke(j.wakeBuild)
+	j.poke(j.wakeOpen)
+	return j, nil
+}
+
+// load reads what the store holds and decides under which chain this session writes.
+func (j *Journal) load() error {
+	unclean := false
+	err := j.store.Update(func(tx *store.Tx) error {
+		var err error
+		if _, unclean, err = tx.Map(metaMap).Get(openedKey); err != nil {
+			return err
+		}
+		return errors.Join(tx.Map(metaMap).Put(openedKey, []byte{1}), j.loadChains(tx), j.loadForks(tx), j.loadOutbox(tx))
+	})
+	if err != nil {
+		return err
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.limitChains()
+	j.startWriter(unclean)
+	j.index, err = j.openReplica(identity.DocumentID([32]byte(j.project), indexName), indexName)
+	return err
+}
+
+func (j *Journal) loadChains(tx *store.Tx) error {
+	for k, raw := range tx.Map(headsMap).All() {
+		key, err := chainKeyOf(k)
+		if err != nil {
+			return err
+		}
+		var h headRecord
+		if err := unmarshal(raw, &h); err != nil {
+			return err
+		}
+		j.chains[key] = &chain{
+			key: key, client: uint64(identity.ClientID([32]byte(j.project), key.device, key.no)),
+			head: h.Seq, headID: h.ID, heads: h.Heads,
+			signed: signatures{newest: h.Newest, kept: h.Kept, bytes: h.Bytes},
+		}
+	}
+	return tx.Err()
+}
+
+func (j *Journal) loadForks(tx *store.Tx) error {
+	for k, raw := range tx.Map(forksMap).All() {
+		key, err := chainKeyOf(k)
+		if err != nil {
+			return err
+		}
+		var f forkRecord
+		if err := unmarshal(raw, &f); err != nil {
+			return err
+		}
+		j.forks[key] = f
+		if c := j.chains[key]; c != nil {
+			c.forkedAt = f.Seq
+		}
+	}
+	return tx.Err()
+}
+
+// loadOutbox reads the own edits that were not signed when the journal was closed.
+func (j *Journal) loadOutbox(tx *store.Tx) error {
+	m := tx.Map(outboxMap)
+	for _, k := range sortedKeys(m) {
+		raw, _, err := m.Get(k)
+		if err != nil {
+			return err
+		}
+		h := &held{no: binary.BigEndian.Uint64(k)}
+		if err := unmarshal(raw, &h.heldRecord); err != nil {
+			return err
+		}
+		j.outbox = append(j.outbox, h)
+		j.heldNo = h.no
+	}
+	return tx.Err()
+}
+
+// takeUnsent moves what open documents have emitted and Append has not been given into the outbox; j.mu is held.
+func (j *Journal) takeUnsent() error {
+	var errs []error
+	for _, r := range j.sortedReplicas() {
+		if updates := r.unsent(); len(updates) > 0 {
+			errs = append(errs, j.enqueue(r.ID, updates))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// sortedReplicas lists the open documents in a fixed order.
+func (j *Journal) sortedReplicas() []*Replica {
+	out := make([]*Replica, 0, len(j.replicas))
+	for _, r := range j.replicas {
+		out = append(out, r)
+	}
+	slices.SortFunc(out, func(a, b *Replica) int { return bytes.Compare(a.ID[:], b.ID[:]) })
+	return out
+}
+
+// limitChains says of every chain up to where it counts now. It returns those whose end has moved.
+func (j *Journal) limitChains() (moved []*chain) {
+	j.view(func(r reading) {
+		for _, c := range j.chains {
+			if limit := r.limitOf(c); limit != c.limit {
+				c.limit = limit
+				moved = append(moved, c)
+			}
+		}
+	})
+	return moved
+}
+
+// Close signs what can be signed, makes everything durable, ends the journal's goroutines and notes that the store was
+// closed in order: the next session may then go on with the same chain. It does not close the store.
+func (j *Journal) Close() error {
+	j.appending.Lock()
+	defer j.appending.Unlock()
+	j.mu.Lock()
+	if j.closed {
+		j.mu.Unlock()
+		return nil
+	}
+	err := j.takeUnsent()
+	j.flush()
+	j.closed = true
+	j.idle.Broadcast()
+	for _, r := range j.replicas {
+		r.gate.close()
+	}
+	j.mu.Unlock()
+	err = errors.Join(err, j.tasks.Close())
+	return errors.Join(err, j.store.Update(func(tx *store.Tx) error { return tx.Map(metaMap).Delete(openedKey) }))
+}
+
+// unlock releases j.mu and delivers what has to be applied and told. Every exported method that changes something ends
+// with it.
+func (j *Journal) unlock() {
+	j.mu.Unlock()
+	j.deliver()
+}
+
+// deliver applies accepted edits to open documents and tells what there is to tell. If another goroutine, or this one
+// further up its stack, is at it already, that one goes on with it.
+func (j *Journal) deliver() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for {
+		if r := j.toApply(); r != nil {
+			r.applying = true
+			j.mu.Unlock()
+			r.applyNext()
+			j.mu.Lock()
+			r.applying = false
+			continue
+		}
+		if len(j.told) == 0 || j.telling {
+			j.idle.Broadcast()
+			return
+		}
+		fn := j.told[0]
+		j.told = j.told[1:]
+		j.telling = true
+		j.mu.Unlock()
+		fn()
+		j.mu.Lock()
+		j.telling = false
+	}
+}
+
+// toApply returns a document with edits to apply that nobody is applying to.
+func (j *Journal) toApply() *Replica {
+	for _, r := range j.replicas {
+		if len(r.todo) > 0 && !r.applying {
+			return r
+		}
+	}
+	return nil
+}
+
+// tell queues fn; j.mu is held.
+func (j *Journal) tell(fn func()) { j.told = append(j.told, fn) }
+
+// poke wakes one of the journal's goroutines.
+func (j *Journal) poke(wake chan struct{}) {
+	select {
+	case wake <- struct{}{}:
+	default:
+	}
+}
+
+// OnOwn calls fn with every own envelope once it is durable, in order. Call it before the first Append.
+func (j *Journal) OnOwn(fn func(*envelope.Envelope)) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.onOwn = append(j.onOwn, fn)
+}
+
+// OnGap calls fn whenever something turns out to be missing.
+func (j *Journal) OnGap(fn func(Gap)) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.onGap = append(j.onGap, fn)
+}
+
+// OnAlert calls fn with what a person should look at.
+func (j *Journal) OnAlert(fn func(Alert)) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.onAlert = append(j.onAlert, fn)
+}
+
+// Changed tells the journal that the governance log or the keys have changed: what waited is judged again, documents
+// whose envelopes count differently now are rebuilt, held edits are signed if that has become possible. Call it after
+// every change, in order.
+func (j *Journal) Changed() {
+	j.mu.Lock()
+	defer j.unlock()
+	if j.closed {
+		return
+	}
+	for _, c := range j.limitChains() {
+		c.limitID = wire.ID{}
+	}
+	j.markStale()
+	j.checkWriter()
+	j.retryAll()
+	j.flush()
+}
+
+// WaitSaved returns when everything that was appended or accepted before the call is durable: it survives a crash and
+// a power cut from then on. It fails with the store's error or the context's.
+func (j *Journal) WaitSaved(ctx context.Context) error {
+	if err := j.store.Flush(ctx); err != nil {
+		return fmt.Errorf("journal: save: %w", err)
+	}
+	return nil
+}
+
+// Held is how many batches of own edits are stored but not yet signed.
+func (j *Journal) Held() int {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return len(j.outbox)
+}
+
+// Knows reports whether the governance log holds all of heads.
+func (j *Journal) Knows(heads []governance.EventID) (known bool) {
+	j.view(func(r reading) { known = r.knows(heads) })
+	return known
+}
+
+// publish hands own envelopes over once they are durable.
+func (j *Journal) publish(ctx context.Context) error {
+	for {
+		j.mu.Lock()
+		batch := j.unsent
+		j.unsent, j.sending = nil, len(batch) > 0
+		j.mu.Unlock()
+		if len(batch) == 0 {
+			select {
+			case <-j.wakeSend:
+				continue
+			case <-ctx.Done():
+				return nil
+			}
+		}
+		if err := j.store.Flush(ctx); err != nil {
+			return fmt.Errorf("own edits are not durable and were not sent: %w", err)
+		}
+		j.mu.Lock()
+		for _, fn := range j.onOwn {
+			j.tell(func() {
+				for _, e := range batch {
+					fn(e)
+				}
+			})
+		}
+		j.sending = false
+		j.unlock()
+	}
+}

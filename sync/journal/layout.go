@@ -1,0 +1,161 @@
+package journal
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/studio-whip/collab/governance"
+	"github.com/studio-whip/collab/identity"
+	"github.com/studio-whip/collab/internal/store"
+	"github.com/studio-whip/collab/internal/wire"
+)
+
+// What the journal keeps in the project's store, all of it sealed there:
+//
+//	journal/meta            "opened": written before the first signature of a session, gone after a clean Close
+//	journal/heads           chain -> headRecord
+//	journal/chain/<chain>   envelopes without signature; record n is envelope n
+//	journal/sigs/<chain>    place -> signature, see signatures
+//	journal/forks           chain -> forkRecord, the proof of a contradiction
+//	journal/doc/<doc>       in order of acceptance, which envelopes belong to the document: entry
+//	journal/snapshots       document -> localRecord
+//	journal/state/<doc>/<n> the document inside a local snapshot, in chunks
+//	journal/adopted         document -> adoptedRecord, while the document is unverified
+//	journal/adopted/<doc>   the signed snapshot that it rests on, in chunks
+//	journal/outbox          number -> heldRecord, own edits that are not signed yet
+const (
+	metaMap      = "journal/meta"
+	headsMap     = "journal/heads"
+	forksMap     = "journal/forks"
+	snapshotsMap = "journal/snapshots"
+	adoptedMap   = "journal/adopted"
+	outboxMap    = "journal/outbox"
+	docLogs      = "journal/doc/"
+)
+
+var openedKey = []byte("opened")
+
+func chainLog(k chainKey) string         { return "journal/chain/" + k.String() }
+func sigsMap(k chainKey) string          { return "journal/sigs/" + k.String() }
+func docLog(id DocID) string             { return docLogs + hex.EncodeToString(id[:]) }
+func adoptedLog(id DocID) string         { return "journal/adopted/" + hex.EncodeToString(id[:]) }
+func stateLog(id DocID, n uint64) string { return fmt.Sprintf("journal/state/%x/%d", id[:], n) }
+
+// String returns the chain's name in the store.
+func (k chainKey) String() string { return fmt.Sprintf("%v/%d", k.device, k.no) }
+
+// bytes returns the chain's key in maps.
+func (k chainKey) bytes() []byte {
+	return binary.BigEndian.AppendUint32(bytes.Clone(k.device[:]), k.no)
+}
+
+func (k chainKey) compare(o chainKey) int {
+	return bytes.Compare(k.bytes(), o.bytes())
+}
+
+func chainKeyOf(b []byte) (chainKey, error) {
+	if len(b) != 36 {
+		return chainKey{}, fmt.Errorf("journal: stored chain name of %d bytes", len(b))
+	}
+	return chainKey{identity.DeviceID(b[:32]), binary.BigEndian.Uint32(b[32:])}, nil
+}
+
+func seqKey(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }
+
+// headRecord is where a chain stands.
+type headRecord struct {
+	Seq    uint64               `cbor:"1,keyasint"`
+	ID     wire.ID              `cbor:"2,keyasint"`
+	Heads  []governance.EventID `cbor:"3,keyasint"`
+	Newest uint64               `cbor:"4,keyasint"`
+	Kept   uint64               `cbor:"5,keyasint"`
+	Bytes  uint64               `cbor:"6,keyasint"`
+}
+
+// forkRecord proves that a device wrote two envelopes of one place: two runs that begin there.
+type forkRecord struct {
+	Seq uint64 `cbor:"1,keyasint"`
+	A   []byte `cbor:"2,keyasint"`
+	B   []byte `cbor:"3,keyasint"`
+}
+
+// entry names an envelope of a document.
+type entry struct {
+	_       struct{} `cbor:",toarray"`
+	Device  identity.DeviceID
+	ChainNo uint32
+	Seq     uint64
+}
+
+func (e entry) chain() chainKey { return chainKey{e.Device, e.ChainNo} }
+
+// localRecord is a snapshot that only this device reads.
+type localRecord struct {
+	Number  uint64 `cbor:"1,keyasint"` // of the log that holds the document
+	Entries uint64 `cbor:"2,keyasint"` // how many of the document's envelopes it covers
+	Spans   []span `cbor:"3,keyasint"`
+}
+
+// span says which envelopes of a chain are in a document: all up to Top, and that Skipped, if not 0, is the first
+// that was left out because it did not count.
+type span struct {
+	_       struct{} `cbor:",toarray"`
+	Device  identity.DeviceID
+	ChainNo uint32
+	Top     uint64
+	Skipped uint64
+}
+
+// adoptedRecord is a snapshot from another device that the document still rests on.
+type adoptedRecord struct {
+	Giver identity.DeviceID `cbor:"1,keyasint"`
+}
+
+// heldRecord is one batch of own edits.
+type heldRecord struct {
+	Doc     DocID    `cbor:"1,keyasint"`
+	Client  uint64   `cbor:"2,keyasint"` // ID under which it edits
+	Updates [][]byte `cbor:"3,keyasint"`
+}
+
+func put(tx *store.Tx, m string, key []byte, v any) error { return tx.Map(m).Put(key, wire.Marshal(v)) }
+
+// unmarshal reads a record of this device's own store.
+func unmarshal(raw []byte, v any) error {
+	if err := wire.Unmarshal(raw, v, store.MaxRecord); err != nil {
+		return fmt.Errorf("journal: stored record: %w", err)
+	}
+	return nil
+}
+
+// appendAt appends to a log whose record number must be n: the store and the memory would disagree otherwise.
+func appendAt(log store.Log, n uint64, rec []byte) error {
+	got, err := log.Append(rec)
+	if err == nil && got != n {
+		return fmt.Errorf("journal: stored log is at record %d, expected %d", got, n)
+	}
+	return err
+}
+
+// docOfLog reads the name of a document's log.
+func docOfLog(name string) (id DocID, ok bool) {
+	raw, err := hex.DecodeString(strings.TrimPrefix(name, docLogs))
+	if err != nil || len(raw) != len(id) {
+		return id, false
+	}
+	return DocID(raw), true
+}
+
+// sortedKeys lists the keys of a map in ascending order.
+func sortedKeys(m store.Map) [][]byte {
+	var keys [][]byte
+	for k := range m.All() {
+		keys = append(keys, bytes.Clone(k))
+	}
+	slices.SortFunc(keys, bytes.Compare)
+	return keys
+}

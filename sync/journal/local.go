@@ -1,0 +1,123 @@
+package journal
+
+import (
+	"bytes"
+	"errors"
+	"slices"
+
+	"github.com/studio-whip/collab/crdt"
+	"github.com/studio-whip/collab/crdt/lib0"
+	"github.com/studio-whip/collab/internal/store"
+	"github.com/studio-whip/collab/internal/wire"
+)
+
+// loadLocal applies this device's own snapshot of a document to doc and returns what is in it; nil, with doc untouched,
+// if there is none, if it cannot be used, or if other envelopes count now. The document is then made from envelopes.
+func (j *Journal) loadLocal(id DocID, doc *crdt.Doc) (*content, error) {
+	var local localRecord
+	var state []byte
+	err := j.store.View(func(tx *store.Tx) error {
+		raw, ok, err := tx.Map(snapshotsMap).Get(id[:])
+		if err != nil || !ok {
+			return err
+		}
+		if err := unmarshal(raw, &local); err != nil {
+			return err
+		}
+		state = joinChunks(tx.Log(stateLog(id, local.Number)))
+		return nil
+	})
+	if errors.Is(err, store.ErrDamaged) {
+		j.log.Warn("damaged local snapshot; the document is made from its envelopes", "err", err)
+		return nil, nil
+	}
+	if err != nil || local.Number == 0 {
+		return nil, err
+	}
+	c := content{entries: local.Entries, spans: map[chainKey]extent{}}
+	for _, s := range local.Spans {
+		c.spans[chainKey{s.Device, s.ChainNo}] = extent{s.Top, s.Skipped}
+	}
+	if !c.current(j) {
+		return nil, nil
+	}
+	if _, err := doc.ApplyUpdate(state); err != nil {
+		j.log.Warn("unusable local snapshot; the document is made from its envelopes", "err", err)
+		return nil, nil
+	}
+	return &c, nil
+}
+
+// saveLocal keeps a snapshot of a document, which must hold what r.content says and nothing else. j.mu is held.
+func (j *Journal) saveLocal(r *Replica, doc *crdt.Doc) {
+	state, err := doc.EncodeUpdate(nil)
+	if err != nil || len(r.spans) > wire.MaxElements {
+		return
+	}
+	id, local := r.ID, localRecord{Entries: r.entries}
+	for key, x := range r.spans {
+		local.Spans = append(local.Spans, span{Device: key.device, ChainNo: key.no, Top: x.top, Skipped: x.skipped})
+	}
+	r.tail, r.bytes = 0, 0
+	j.write(func(tx *store.Tx) error {
+		raw, ok, err := tx.Map(snapshotsMap).Get(id[:])
+		if err != nil {
+			return err
+		}
+		local.Number = 1
+		if ok {
+			var old localRecord
+			if err := unmarshal(raw, &old); err != nil {
+				return err
+			}
+			local.Number = old.Number + 1
+			if err := tx.Drop(stateLog(id, old.Number)); err != nil {
+				return err
+			}
+		}
+		if err := appendChunks(tx.Log(stateLog(id, local.Number)), state); err != nil {
+			return err
+		}
+		return put(tx, snapshotsMap, id[:], local)
+	})
+}
+
+// saveOpen keeps a snapshot of an open document, if it is settled once nobody edits it.
+func (j *Journal) saveOpen(r *Replica) (saved bool) {
+	r.gate.alone(func() {
+		j.mu.Lock()
+		defer j.mu.Unlock()
+		if saved = !j.closed && j.settled(r); saved {
+			j.saveLocal(r, r.doc)
+		}
+	})
+	return saved
+}
+
+func appendChunks(log store.Log, b []byte) error {
+	for chunk := range slices.Chunk(b, snapshotChunk) {
+		if _, err := log.Append(chunk); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func joinChunks(log store.Log) []byte {
+	var b bytes.Buffer
+	for _, chunk := range log.From(1) {
+		b.Write(chunk)
+	}
+	return b.Bytes()
+}
+
+// clockOf returns a client's next clock in a document.
+func clockOf(doc *crdt.Doc, client uint64) uint64 {
+	r := lib0.NewReader(doc.StateVector())
+	for n := r.Count(2); n > 0 && r.OK(); n-- {
+		if id, clock := r.Uvarint(), r.Uvarint(); id == client {
+			return clock
+		}
+	}
+	return 0
+}

@@ -1,0 +1,113 @@
+package journal
+
+import (
+	"encoding/hex"
+	"fmt"
+	"slices"
+
+	"github.com/studio-whip/collab/crdt"
+	"github.com/studio-whip/collab/identity"
+	"github.com/studio-whip/collab/internal/wire"
+)
+
+// indexName is the name of the document that lists the others. No document of a user can have it: names hold no
+// control characters.
+const indexName = "\x00index"
+
+// namesMap is the map in it, from the hex form of a document's id to its name.
+const namesMap = "names"
+
+// Doc opens the document of a name, at most MaxName bytes of plain text. One that nobody has written to is empty, and
+// is known to others once something is written. Equal names give the same replica.
+func (j *Journal) Doc(name string) (*Replica, error) {
+	name = wire.NFC(name)
+	if name == "" {
+		return nil, fmt.Errorf("%w: it is empty", ErrName)
+	}
+	if err := wire.CheckText(name, MaxName); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrName, err)
+	}
+	return j.docOf(identity.DocumentID([32]byte(j.project), name), name)
+}
+
+// DocByID opens a document that is known here: open, named in the index, or with envelopes.
+func (j *Journal) DocByID(id DocID) (*Replica, error) {
+	for _, known := range j.DocIDs() {
+		if known == id {
+			return j.docOf(id, j.nameOf(id))
+		}
+	}
+	return nil, ErrUnknownDoc
+}
+
+func (j *Journal) docOf(id DocID, name string) (*Replica, error) {
+	j.mu.Lock()
+	defer j.unlock()
+	if j.closed {
+		return nil, ErrClosed
+	}
+	return j.openReplica(id, name)
+}
+
+// Names lists the names of the project's documents, sorted.
+func (j *Journal) Names() []string {
+	var out []string
+	for _, name := range j.names() {
+		out = append(out, name)
+	}
+	slices.Sort(out)
+	return out
+}
+
+// names reads the index. Entries that give a document another name than its own are left out: any editor can write them.
+func (j *Journal) names() map[DocID]string {
+	out := map[DocID]string{}
+	index := j.index.CRDT()
+	_ = index.View(func(tx *crdt.ReadTxn) error {
+		for key, v := range index.Map(namesMap).All(tx) {
+			if id, name, ok := j.checkName(key, v); ok {
+				out[id] = name
+			}
+		}
+		return nil
+	})
+	return out
+}
+
+func (j *Journal) checkName(key string, v crdt.Value) (id DocID, name string, ok bool) {
+	raw, err := hex.DecodeString(key)
+	if err != nil || len(raw) != len(id) || v.Kind() != crdt.KindString {
+		return id, "", false
+	}
+	name = v.String()
+	id = DocID(raw)
+	return id, name, wire.CheckText(name, MaxName) == nil && identity.DocumentID([32]byte(j.project), name) == id
+}
+
+func (j *Journal) nameOf(id DocID) string { return j.names()[id] }
+
+// nameDocument puts a document that is about to be written to into the index. It returns the index's own updates that
+// have to be signed. Append's lock is held.
+func (j *Journal) nameDocument(doc DocID) ([][]byte, error) {
+	j.mu.Lock()
+	r := j.replicas[doc]
+	skip := j.closed || r == nil || r == j.index || r.named || r.Name == "" || j.mayWrite() != nil
+	j.mu.Unlock()
+	if skip {
+		return nil, nil
+	}
+	if j.nameOf(doc) == "" {
+		key := hex.EncodeToString(doc[:])
+		j.index.gate.enter()
+		index := j.index.CRDT()
+		err := index.Update(func(tx *crdt.Txn) error { return index.Map(namesMap).Set(tx, key, r.Name) })
+		j.index.gate.leave()
+		if err != nil {
+			return nil, fmt.Errorf("journal: name of document: %w", err)
+		}
+	}
+	j.mu.Lock()
+	r.named = true
+	j.mu.Unlock()
+	return j.index.unsent(), nil
+}

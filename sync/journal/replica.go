@@ -1,0 +1,305 @@
+package journal
+
+import (
+	"bytes"
+	"errors"
+	"slices"
+	"sync"
+
+	"github.com/studio-whip/collab/crdt"
+	"github.com/studio-whip/collab/identity"
+	"github.com/studio-whip/collab/internal/wire"
+)
+
+// DocID names a document: [identity.DocumentID] of its name.
+type DocID = [16]byte
+
+// Origin tags the transactions that the journal makes when it applies an envelope of somebody else's; see
+// [crdt.Origin].
+type Origin struct {
+	Device  identity.DeviceID // author
+	ChainNo uint32
+	Seq     uint64
+}
+
+// Replica is an open document. It stays open until the journal is closed.
+type Replica struct {
+	ID   DocID
+	Name string // empty if it was opened by its id and nobody has told its name
+
+	j    *Journal
+	gate *gate
+
+	// emitted guards fresh: own updates that the document has emitted and Append has not taken yet. It is a lock of its
+	// own because documents emit while the journal may be locked.
+	emitted sync.Mutex
+	fresh   [][]byte
+
+	// The rest is guarded by j.mu.
+	doc        *crdt.Doc
+	stop       func() // ends the subscription to doc
+	onReplaced []func(before, after *crdt.Doc)
+	content
+	todo     []edit // accepted edits that are not applied yet
+	applying bool
+	stale    bool // does not show what counts any more: to be rebuilt
+	named    bool // the index knows the name
+	starved  bool // edits were dropped because too much waited: to be rebuilt when what they waited for is there
+	moves    []move
+	signedTo uint64        // own clocks below are in signed envelopes
+	adopted  *snapshotCore // snapshot of another device that the document rests on, nil if none
+	giver    identity.DeviceID
+}
+
+// content says which envelopes are in a document.
+type content struct {
+	entries uint64 // envelopes of the document, whether they count or not
+	tail    int    // of these, how many were added since the last local snapshot,
+	bytes   int    // and how many bytes of edits they have
+	spans   map[chainKey]extent
+}
+
+// extent is which envelopes of one chain are in a document: those up to top that belong to it. skipped is the first
+// that was left out because it did not count; 0: none.
+type extent struct{ top, skipped uint64 }
+
+// current reports whether the same envelopes would be in the document if it were built now.
+func (c *content) current(j *Journal) bool {
+	for key, x := range c.spans {
+		limit := j.chain(key).limit
+		if x.top > limit || x.skipped > 0 && x.skipped <= limit {
+			return false
+		}
+	}
+	return true
+}
+
+// add notes the next envelope of the document and reports whether it counts.
+func (c *content) add(key chainKey, seq, limit uint64, size int) bool {
+	if c.spans == nil {
+		c.spans = map[chainKey]extent{}
+	}
+	x := c.spans[key]
+	counts := seq <= limit
+	switch {
+	case counts:
+		x.top = max(x.top, seq)
+	case x.skipped == 0:
+		x.skipped = seq
+	}
+	c.spans[key] = x
+	c.entries++
+	c.tail++
+	c.bytes += size
+	return counts
+}
+
+// edit is what one envelope does to a document.
+type edit struct {
+	updates [][]byte
+	origin  Origin
+}
+
+// CRDT returns the document. Read and observe it; edit it through [Replica.Update]. After a change of governance that
+// takes edits away it is another one: see [Replica.OnReplaced].
+func (r *Replica) CRDT() *crdt.Doc {
+	r.j.mu.Lock()
+	defer r.j.mu.Unlock()
+	return r.doc
+}
+
+// Update edits the document in one transaction, like [crdt.Doc.Update]. It fails with [ErrReadOnly], without a change,
+// if this member may not write.
+func (r *Replica) Update(fn func(*crdt.Txn) error, opts ...crdt.TxnOption) error {
+	r.j.mu.Lock()
+	err := r.j.mayWrite()
+	if r.j.closed {
+		err = ErrClosed
+	}
+	r.j.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	r.gate.enter()
+	defer r.gate.leave()
+	return r.CRDT().Update(fn, opts...)
+}
+
+// OnReplaced calls fn when the document has been rebuilt because other envelopes count now: before is out of use, and
+// what was attached to it (observers, handles of shared types, positions) has to be taken from after.
+func (r *Replica) OnReplaced(fn func(before, after *crdt.Doc)) {
+	r.j.mu.Lock()
+	defer r.j.mu.Unlock()
+	r.onReplaced = append(r.onReplaced, fn)
+}
+
+// Unverified reports whether the document still rests on a snapshot whose envelopes have not all arrived.
+func (r *Replica) Unverified() bool {
+	r.j.mu.Lock()
+	defer r.j.mu.Unlock()
+	return r.adopted != nil
+}
+
+// Blocked lists the edits that shown or waiting ones depend on and that are not there: they have not arrived, or do not
+// count. What depends on them is kept but not shown.
+func (r *Replica) Blocked() []crdt.Range { return r.CRDT().Missing() }
+
+// use makes doc the replica's document; j.mu is held, or the replica is not shared yet.
+func (r *Replica) use(doc *crdt.Doc) {
+	if r.stop != nil {
+		r.stop()
+	}
+	r.doc = doc
+	r.stop = doc.OnUpdate(func(update []byte, o crdt.Origin) {
+		if o.Local {
+			r.emitted.Lock()
+			r.fresh = append(r.fresh, update)
+			r.emitted.Unlock()
+		}
+	})
+}
+
+// unsent returns the own updates that Append has not taken.
+func (r *Replica) unsent() [][]byte {
+	r.emitted.Lock()
+	defer r.emitted.Unlock()
+	return slices.Clone(r.fresh)
+}
+
+// taken strikes updates from those that Append has not taken. refused says that they will never be sent: then those
+// behind them, which may build on them, are struck as well.
+func (r *Replica) taken(updates [][]byte, refused bool) {
+	r.emitted.Lock()
+	defer r.emitted.Unlock()
+	if refused {
+		r.fresh = nil
+		return
+	}
+	for _, u := range updates {
+		if i := slices.IndexFunc(r.fresh, func(f []byte) bool { return bytes.Equal(f, u) }); i >= 0 {
+			r.fresh = slices.Delete(r.fresh, i, i+1)
+		}
+	}
+}
+
+// reissued rewrites an update that may have been made before the session moved to another chain.
+func (r *Replica) reissued(u []byte) ([]byte, error) {
+	for _, m := range r.moves {
+		var err error
+		if u, err = reissue(u, m); err != nil {
+			return nil, err
+		}
+	}
+	return u, nil
+}
+
+// base returns the first own clock that moves to a new chain, and begins counting for that one. j.mu is held.
+func (r *Replica) base(all bool) uint64 {
+	base := r.signedTo
+	r.signedTo = 0
+	if all {
+		return 0
+	}
+	return base
+}
+
+// note takes in that an envelope of the document was accepted; own says that the document shows it already. j.mu is
+// held.
+func (r *Replica) note(c *chain, it judged, own bool) {
+	if !r.content.add(c.key, it.env.Seq, c.limit, it.env.Size()) {
+		return
+	}
+	if c.client == r.j.own.client {
+		r.signedTo = max(r.signedTo, endOf(it.updates, c.client))
+	}
+	if !own {
+		r.todo = append(r.todo, edit{it.updates, Origin{c.key.device, c.key.no, it.env.Seq}})
+	}
+	if r.tail > tailEnvelopes || r.bytes > tailBytes || r.adopted != nil {
+		r.j.poke(r.j.wakeBuild)
+	}
+}
+
+// endOf returns the clock after the last struct of a client that updates make.
+func endOf(updates [][]byte, client uint64) (end uint64) {
+	for _, u := range updates {
+		created, _, _ := crdt.Inspect(u)
+		for _, c := range created {
+			if c.Client == client {
+				end = max(end, c.To)
+			}
+		}
+	}
+	return end
+}
+
+// applyNext applies the next accepted edit. It is called without locks, by one goroutine at a time.
+func (r *Replica) applyNext() {
+	r.gate.enter()
+	defer r.gate.leave()
+	r.j.mu.Lock()
+	if len(r.todo) == 0 { // rebuilt meanwhile, with it
+		r.j.mu.Unlock()
+		return
+	}
+	e, doc := r.todo[0], r.doc
+	r.todo = r.todo[1:]
+	r.j.mu.Unlock()
+	dropped, err := apply(doc, e)
+	if err == nil && !dropped {
+		return
+	}
+	r.j.mu.Lock()
+	defer r.j.mu.Unlock()
+	r.failed(e, err)
+}
+
+// failed notes that an accepted edit could not be applied; j.mu is held.
+func (r *Replica) failed(e edit, err error) {
+	r.starved = true
+	if err == nil {
+		err = errors.New("journal: too many edits wait for others; these are applied when the others are there")
+	}
+	o := e.origin
+	r.j.alert(Alert{Kind: AlertUnapplied, Device: o.Device, ChainNo: o.ChainNo, Seq: o.Seq, Doc: r.ID, Err: err})
+}
+
+// apply applies one envelope's updates, in one transaction unless they overlap. dropped says that some would have had
+// to wait but did not fit.
+func apply(doc *crdt.Doc, e edit) (dropped bool, err error) {
+	for _, u := range joined(e.updates) {
+		a, err := doc.ApplyUpdate(u, crdt.WithOrigin(e.origin))
+		if err != nil {
+			return dropped, err
+		}
+		dropped = dropped || len(a.Dropped) > 0
+	}
+	return dropped, nil
+}
+
+// joined returns one update that says what all of them say, or them as they are if they overlap.
+func joined(updates [][]byte) [][]byte {
+	if len(updates) < 2 {
+		return updates
+	}
+	var all changes
+	for _, u := range updates {
+		c, err := parseChanges(u)
+		if err != nil {
+			return updates
+		}
+		all.structs = append(all.structs, c.structs...)
+		all.deletes = append(all.deletes, c.deletes...)
+	}
+	sortPieces(all.structs)
+	for i := 1; i < len(all.structs); i++ {
+		if a, b := &all.structs[i-1], &all.structs[i]; a.client == b.client && a.end() > b.clock {
+			return updates
+		}
+	}
+	all.deletes = joinErased(all.deletes)
+	return [][]byte{all.encode()}
+}
+
+// Digest returns what is equal for replicas that show the same edits, [crdt.Doc.Digest].
+func (r *Replica) Digest() wire.ID { return wire.ID(r.CRDT().Digest()) }

@@ -1,0 +1,263 @@
+package journal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/studio-whip/collab/crdt"
+	"github.com/studio-whip/collab/governance"
+	"github.com/studio-whip/collab/identity"
+	"github.com/studio-whip/collab/internal/store"
+	"github.com/studio-whip/collab/sync/envelope"
+)
+
+// DocIDs lists the documents that are known here, the index among them: open ones, those that the index names, and
+// those with envelopes.
+func (j *Journal) DocIDs() []DocID {
+	ids := map[DocID]bool{}
+	for id := range j.names() {
+		ids[id] = true
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for id := range j.replicas {
+		ids[id] = true
+	}
+	_ = j.store.View(func(tx *store.Tx) error {
+		names, err := tx.Names(docLogs)
+		for _, n := range names {
+			if id, ok := docOfLog(n); ok {
+				ids[id] = true
+			}
+		}
+		return err
+	})
+	out := make([]DocID, 0, len(ids))
+	for id := range ids {
+		out = append(out, id)
+	}
+	slices.SortFunc(out, func(a, b DocID) int { return slices.Compare(a[:], b[:]) })
+	return out
+}
+
+// Snapshot returns a signed snapshot of a document for a newcomer: what the envelopes held here make, without own edits
+// that are not signed yet, and without what was itself adopted and is not verified. It fails with [ErrUnknownDoc].
+func (j *Journal) Snapshot(doc DocID) ([]byte, error) {
+	r, err := j.DocByID(doc)
+	if err != nil {
+		return nil, err
+	}
+	j.mu.Lock()
+	defer j.unlock()
+	if j.closed {
+		return nil, ErrClosed
+	}
+	begin := fromLocal
+	if r.adopted != nil {
+		begin = fromEnvelopes
+	}
+	b, err := j.construct(r, begin)
+	if err != nil {
+		return nil, err
+	}
+	c := snapshotCore{Project: j.project, Doc: doc}
+	if c.State, err = b.doc.EncodeUpdate(nil); err != nil {
+		return nil, fmt.Errorf("journal: snapshot: %w", err)
+	}
+	if c.Frontier, err = j.frontierOf(b.content); err != nil {
+		return nil, err
+	}
+	j.view(func(r reading) { c.Heads = r.log.Heads() })
+	if len(c.Heads) > maxSnapshotHeads || len(c.State) > MaxSnapshotState || len(c.Frontier) > MaxFrontier {
+		return nil, fmt.Errorf("%w: the document is too large for a snapshot", ErrTooLarge)
+	}
+	return signSnapshot(j.self.Keys.DK, c), nil
+}
+
+// frontierOf names the last envelope of each chain in a document.
+func (j *Journal) frontierOf(in content) ([]place, error) {
+	var out []place
+	for key, x := range in.spans {
+		if x.top == 0 {
+			continue
+		}
+		id, err := j.idAt(j.chain(key), x.top)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, place{Device: key.device, ChainNo: key.no, Seq: x.top, ID: id})
+	}
+	slices.SortFunc(out, func(a, b place) int { return a.chain().compare(b.chain()) })
+	return out, nil
+}
+
+// AdoptSnapshot shows a document from a snapshot that a device has served and signed. It stays unverified until all
+// envelopes up to the snapshot's frontier are here and make the same document; if they make another, an alert names the
+// device and the envelopes win. A snapshot that brings nothing new, or of a document that rests on one already, is
+// ignored. The error wraps [ErrSnapshot], [ErrProject], [ErrCut], [ErrUnverifiable] or that of the signature.
+func (j *Journal) AdoptSnapshot(ctx context.Context, raw []byte, giver identity.DeviceID) error {
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("journal: adopt snapshot: %w", err)
+	}
+	var dev *governance.Device
+	known := false
+	j.view(func(r reading) { dev, known = r.now.Device(giver) })
+	if !known || !dev.Live {
+		return fmt.Errorf("%w: device %s is no member", ErrSnapshot, giver.Short())
+	}
+	c, err := parseSnapshot(raw, dev.Cert.DK)
+	if err != nil {
+		return err
+	}
+	if c.Project != j.project {
+		return fmt.Errorf("%w: %w", ErrSnapshot, ErrProject)
+	}
+	j.mu.Lock()
+	defer j.unlock()
+	if j.closed {
+		return ErrClosed
+	}
+	return j.adopt(c, raw, giver)
+}
+
+func (j *Journal) adopt(c *snapshotCore, raw []byte, giver identity.DeviceID) error {
+	known := false
+	j.view(func(r reading) { known = r.knows(c.Heads) })
+	switch {
+	case !known:
+		return fmt.Errorf("%w: the snapshot's governance heads are unknown", ErrUnverifiable)
+	case !j.standsOn(c):
+		return fmt.Errorf("%w: the snapshot holds envelopes that do not count", ErrCut)
+	case j.complete(c):
+		return nil // nothing new
+	}
+	r, err := j.openReplica(c.Doc, "")
+	if err != nil || r.adopted != nil {
+		return err
+	}
+	if endOf([][]byte{c.State}, j.own.client) > clockOf(r.doc, j.own.client) {
+		return fmt.Errorf("%w: it holds edits of this session's own chain that this device never made", ErrSnapshot)
+	}
+	r.adopted, r.giver = c, giver
+	r.todo = append(r.todo, edit{[][]byte{c.State}, Origin{Device: giver}})
+	id, rec := c.Doc, adoptedRecord{Giver: giver}
+	j.write(func(tx *store.Tx) error {
+		if err := tx.Drop(adoptedLog(id)); err != nil {
+			return err
+		}
+		return errors.Join(appendChunks(tx.Log(adoptedLog(id)), raw), put(tx, adoptedMap, id[:], rec))
+	})
+	return nil
+}
+
+// loadAdopted reads the snapshot that a document rests on, if there is one; j.mu is held.
+func (j *Journal) loadAdopted(r *Replica) error {
+	var rec adoptedRecord
+	var raw []byte
+	err := j.store.View(func(tx *store.Tx) error {
+		b, ok, err := tx.Map(adoptedMap).Get(r.ID[:])
+		if err != nil || !ok {
+			return err
+		}
+		raw = joinChunks(tx.Log(adoptedLog(r.ID)))
+		return unmarshal(b, &rec)
+	})
+	if err != nil || raw == nil {
+		return err
+	}
+	c, err := parseSnapshot(raw, nil) // the signature was verified when it came
+	if err != nil {
+		return err
+	}
+	r.adopted, r.giver = c, rec.Giver
+	if !j.standsOn(c) {
+		j.dropAdopted(r)
+	}
+	return nil
+}
+
+// dropAdopted forgets the snapshot that a document rests on; j.mu is held.
+func (j *Journal) dropAdopted(r *Replica) {
+	id := r.ID
+	r.adopted = nil
+	j.write(func(tx *store.Tx) error {
+		return errors.Join(tx.Drop(adoptedLog(id)), tx.Map(adoptedMap).Delete(id[:]))
+	})
+}
+
+// standsOn reports whether everything up to a snapshot's frontier counts, as far as governance is concerned.
+func (j *Journal) standsOn(c *snapshotCore) bool {
+	return !slices.ContainsFunc(c.Frontier, func(p place) bool { return p.Seq > j.chain(p.chain()).limit })
+}
+
+// complete reports whether everything up to a snapshot's frontier is held.
+func (j *Journal) complete(c *snapshotCore) bool {
+	return !slices.ContainsFunc(c.Frontier, func(p place) bool { return p.Seq > j.chain(p.chain()).head })
+}
+
+// verifyAdopted makes a document from the envelopes up to its snapshot's frontier and compares. The journal is not
+// locked meanwhile: envelopes are only ever added.
+func (j *Journal) verifyAdopted(r *Replica) bool {
+	j.mu.Lock()
+	c := r.adopted
+	if c == nil {
+		j.mu.Unlock()
+		return false
+	}
+	upTo := map[chainKey]uint64{}
+	same := true
+	for _, p := range c.Frontier {
+		upTo[p.chain()] = p.Seq
+		id, err := j.idAt(j.chain(p.chain()), p.Seq)
+		same = same && err == nil && id == p.ID // else it rests on another branch: no lie, but not ours
+	}
+	j.mu.Unlock()
+	equal, err := false, error(nil)
+	if same {
+		equal, err = j.matches(c, upTo)
+	}
+	j.mu.Lock()
+	defer j.unlock()
+	if r.adopted != c || j.closed {
+		return false
+	}
+	if err != nil {
+		j.log.Warn("snapshot cannot be verified; the document is made from its envelopes", "err", err)
+	}
+	if !equal {
+		if same && err == nil && j.standsOn(c) {
+			j.alert(Alert{Kind: AlertSnapshot, Device: r.giver, Doc: r.ID, Err: fmt.Errorf("%w: its envelopes make another document", ErrSnapshot)})
+		}
+		r.stale = true
+		j.poke(j.wakeBuild)
+	}
+	j.dropAdopted(r)
+	return true
+}
+
+// matches reports whether the envelopes of a document up to a frontier make what a snapshot holds.
+func (j *Journal) matches(c *snapshotCore, upTo map[chainKey]uint64) (bool, error) {
+	built, claimed := crdt.New(), crdt.New()
+	err := j.entries(c.Doc, 1, func(e *envelope.Envelope) error {
+		if e.Seq > upTo[keyOf(e)] {
+			return nil
+		}
+		updates, err := j.updates(e)
+		if err != nil {
+			return err
+		}
+		_, err = apply(built, edit{updates: updates})
+		return err
+	})
+	if err != nil {
+		return false, err
+	}
+	if _, err := claimed.ApplyUpdate(c.State); err != nil {
+		return false, err
+	}
+	ours, err1 := structure(built)
+	theirs, err2 := structure(claimed)
+	return ours == theirs, errors.Join(err1, err2)
+}
