@@ -23,23 +23,45 @@ func (p *Project) Addresses(device identity.DeviceID) []string {
 }
 
 // SetAddresses tells the members where this device can be reached: multiaddresses, best first, of which the first 8
-// are used. It is remembered and sent to all connected members.
+// are used. It is remembered and sent to all connected members. Without a call the transport's own addresses are used,
+// as they are when the project opens and at every Pull.
 func (p *Project) SetAddresses(ctx context.Context, addrs []string) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("membership: set addresses: %w", err)
 	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.addressed = true
+	return p.setAddresses(addrs)
+}
+
+// announceAddresses tells the members of the transport's addresses, unless the caller has set others.
+func (p *Project) announceAddresses() error {
+	host := p.reg.transport()
+	if host == nil {
+		return nil
+	}
+	addrs := host.Addrs()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.addressed || len(addrs) == 0 {
+		return nil
+	}
+	return p.setAddresses(addrs)
+}
+
+// setAddresses signs and keeps a new record if the addresses are others than before. p.mu is held.
+func (p *Project) setAddresses(addrs []string) error {
 	addrs = slices.DeleteFunc(slices.Clone(addrs), func(a string) bool { return wire.CheckText(a, MaxAddressSize) != nil })
 	addrs = addrs[:min(len(addrs), MaxAddresses)]
 	self := p.self.Device.ID
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	if err := p.usable(); err != nil {
 		return err
 	}
 	// The clock keeps the number rising even if the store is lost; it decides nothing else.
 	seq := uint64(max(p.reg.cfg.Now().Unix(), 1))
 	if old := p.book[self]; old != nil {
-		if slices.Equal(old.Addrs, addrs) {
+		if slices.Equal(slices.Sorted(slices.Values(old.Addrs)), slices.Sorted(slices.Values(addrs))) {
 			return nil
 		}
 		seq = max(seq, old.Seq+1)

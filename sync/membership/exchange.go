@@ -20,6 +20,9 @@ func (p *Project) Pull(ctx context.Context, device identity.DeviceID) error {
 		own, cancel := context.WithCancelCause(own)
 		defer cancel(nil)
 		defer context.AfterFunc(ctx, func() { cancel(context.Cause(ctx)) })()
+		if err := p.announceAddresses(); err != nil {
+			return err
+		}
 		return p.exchange(own, device, nil)
 	})
 }

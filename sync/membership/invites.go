@@ -2,7 +2,6 @@ package membership
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -126,15 +125,17 @@ func (p *Project) codeAddrs(id identity.DeviceID, o *InviteOptions) []string {
 		addrs = nil
 		if rec := p.book[id]; rec != nil {
 			addrs = rec.Addrs
+		} else if host := p.reg.transport(); host != nil && id == p.self.Device.ID {
+			addrs = host.Addrs()
 		}
 	}
 	addrs = slices.DeleteFunc(slices.Clone(addrs), func(a string) bool { return wire.CheckText(a, invite.MaxAddrSize) != nil })
 	return addrs[:min(len(addrs), invite.MaxAddrs)]
 }
 
-// CancelInvite makes an invite worthless: at once for this host, and with the event for all others. It fails with
+// CancelInviteID makes an invite worthless: at once for this host, and with the event for all others. It fails with
 // [ErrUnknownInvite], or with a [*governance.DeniedError] if this device neither made the invite nor is a manager's.
-func (p *Project) CancelInvite(ctx context.Context, id governance.InviteID) error {
+func (p *Project) CancelInviteID(ctx context.Context, id governance.InviteID) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("membership: cancel an invite: %w", err)
 	}
@@ -321,11 +322,11 @@ func codeOf(text string, project genesis.ProjectID) (governance.InviteID, error)
 	return c.Invite, nil
 }
 
-// CancelCode is [Project.CancelInvite] for who has the code.
-func (p *Project) CancelCode(ctx context.Context, text string) error {
+// CancelInvite is [Project.CancelInviteID] for who has the code. It also fails with the errors of [invite.Parse].
+func (p *Project) CancelInvite(ctx context.Context, text string) error {
 	id, err := codeOf(text, p.id)
 	if err != nil {
-		return errors.Join(ErrUnknownInvite, err)
+		return err
 	}
-	return p.CancelInvite(ctx, id)
+	return p.CancelInviteID(ctx, id)
 }

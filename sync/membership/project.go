@@ -42,6 +42,8 @@ type Project struct {
 	failed  error // the store's failure, which ends all
 	doubt   bool  // own events may be missing: sign nothing
 	minting bool  // a timer for an owed epoch runs
+
+	addressed bool // the caller has said where this device can be reached
 }
 
 // newProject makes a project from its root record. Nothing is read from the store yet.
@@ -67,7 +69,7 @@ func (p *Project) start() error {
 	}
 	p.changes.observe(p.changed)
 	p.tasks.Go("changes", p.changes.run)
-	return nil
+	return p.announceAddresses()
 }
 
 // Found makes a project of its founding root record in an empty store, with its first key, and opens it. It fails
@@ -108,12 +110,16 @@ func existsIf(yes bool, id genesis.ProjectID) error {
 // Open opens a project that the store holds. It fails with [ErrUnknownProject], [ErrExists] if it is open already, or
 // [store.ErrDamaged].
 func (r *Registry) Open(ctx context.Context, cfg Config, id genesis.ProjectID) (*Project, error) {
+	if r.project(id) != nil {
+		return nil, fmt.Errorf("membership: open: %w", existsIf(true, id))
+	}
 	p, err := r.load(cfg, id)
 	if err != nil {
 		return nil, fmt.Errorf("membership: open: %w", err)
 	}
 	if err := p.start(); err != nil {
-		return nil, fmt.Errorf("membership: open: %w", err)
+		r.remove(p)
+		return nil, errors.Join(fmt.Errorf("membership: open: %w", err), p.tasks.Close())
 	}
 	p.owe()
 	return p, nil
