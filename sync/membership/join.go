@@ -67,8 +67,8 @@ func (r *Registry) redeem(ctx context.Context, host *p2p.Host, code *invite.Code
 		defer conn.Close() // a guest's; the member dials anew
 	}
 	s, err := conn.Open(ctx, protocolInvite)
-	if err != nil {
-		return nil, err
+	if err != nil { // a host that has too many handshakes resets at once
+		return nil, fmt.Errorf("%w: %w", invite.ErrNoAnswer, err)
 	}
 	defer s.Close()
 	defer context.AfterFunc(ctx, func() { _ = s.Reset() })()
