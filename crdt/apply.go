@@ -22,6 +22,15 @@ type ApplyOption interface{ apply(*applyConfig) }
 
 type applyConfig struct{ origin Origin }
 
+func applyOrigin(opts []ApplyOption) Origin {
+	var c applyConfig
+	for _, o := range opts {
+		o.apply(&c)
+	}
+	c.origin.Local = false
+	return c.origin
+}
+
 // decoders recycles the memory of decoding, which happens before the document is locked.
 var decoders = sync.Pool{New: func() any { return new(update) }}
 
@@ -36,17 +45,16 @@ func (u *update) release() {
 // ApplyUpdate merges an update in format v1. Updates may arrive in any order and any number of times: what cannot be
 // placed yet waits. Malformed input returns a *DecodeError and leaves the document unchanged.
 func (d *Doc) ApplyUpdate(b []byte, opts ...ApplyOption) (Applied, error) {
-	var c applyConfig
-	for _, o := range opts {
-		o.apply(&c)
+	var origin Origin
+	if len(opts) > 0 {
+		origin = applyOrigin(opts)
 	}
-	c.origin.Local = false
 	u := decoders.Get().(*update)
 	defer u.release()
 	if err := u.decode(b, d.limits); err != nil {
 		return Applied{}, err
 	}
-	a, err := d.apply(u, c.origin)
+	a, err := d.apply(u, origin)
 	d.feed.deliver()
 	return a, err
 }
@@ -59,7 +67,7 @@ func (d *Doc) apply(u *update, o Origin) (a Applied, err error) {
 		return Applied{}, err
 	}
 	table := d.internAll(u)
-	t := d.begin(o)
+	t := d.begin(&d.remote, o)
 	defer t.commit()
 	a.Pending, a.Dropped = t.integrateAll(u, table)
 	p, dr := t.deleteAll(u, table)
@@ -136,7 +144,8 @@ func (t *Txn) integrateAll(u *update, table []uint32) (pending, dropped []Range)
 	for _, b := range u.blocks {
 		q := queue{client: table[b.client], structs: u.structs[b.from:b.to]}
 		if !t.run(&q, u.src, table) {
-			parked = append(parked, &q)
+			rest := q
+			parked = append(parked, &rest)
 		}
 	}
 	if len(parked) > 0 {

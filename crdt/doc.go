@@ -35,11 +35,16 @@ type Doc struct {
 	mark         uint32 // last stamp given by a conflict scan
 
 	pending pending
-	txn     Txn    // the one writing transaction, reused
 	txns    uint64 // transactions so far
 
-	table []uint32 // scratch of apply
-	feed  feed
+	// Memory reused from one transaction to the next.
+	remote  Txn      // the transaction of ApplyUpdate
+	scratch Txn      // slices of the last transaction
+	table   []uint32 // client numbers of the update being applied
+	since   []since  // clients of the update being encoded
+	typed   []byte   // text being inserted
+
+	feed feed
 }
 
 // Option configures a new document.

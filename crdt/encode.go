@@ -11,7 +11,7 @@ import (
 func (t *Txn) encode() []byte {
 	d := t.doc
 	e := encoder{doc: d}
-	var cs []since
+	cs := d.since[:0]
 	size := 16
 	for _, c := range t.touched {
 		if cl := &d.clients[c]; cl.state != cl.before {
@@ -22,7 +22,7 @@ func (t *Txn) encode() []byte {
 	size += 8 * len(t.deletes)
 	e.buf = make([]byte, 0, min(size, 1<<16))
 	e.clients(cs)
-	e.deletes(t.deletes)
+	d.since = e.deletes(t.deletes, cs[:0])
 	return e.buf
 }
 
@@ -327,9 +327,8 @@ func cutFront(k kind, p []byte, units uint32) []byte {
 	return p
 }
 
-// deletes writes a delete set of merged spans.
-func (e *encoder) deletes(ss []span) {
-	var cs []since
+// deletes writes a delete set of merged spans. cs is scratch, which it returns.
+func (e *encoder) deletes(ss []span, cs []since) []since {
 	for i, s := range ss {
 		if i == 0 || ss[i-1].client != s.client {
 			cs = append(cs, since{s.client, uint32(i)})
@@ -350,6 +349,7 @@ func (e *encoder) deletes(ss []span) {
 			e.uint(uint64(s.to - s.from))
 		}
 	}
+	return cs
 }
 
 // allDeletes writes everything that is deleted, and what is to be deleted once it arrives.

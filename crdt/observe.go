@@ -24,6 +24,7 @@ type feed struct {
 	mu        sync.Mutex
 	seq       uint64
 	queue     []event
+	next      int // of queue to deliver
 	running   bool
 	listeners []*updateListener
 }
@@ -64,13 +65,14 @@ func (f *feed) deliver() {
 		f.running = false
 		f.mu.Unlock()
 	}()
-	for len(f.queue) > 0 {
-		e := f.queue[0]
-		f.queue[0] = event{}
-		f.queue = f.queue[1:]
+	for f.next < len(f.queue) {
+		e := f.queue[f.next]
+		f.queue[f.next] = event{}
+		if f.next++; f.next == len(f.queue) {
+			f.queue, f.next = f.queue[:0], 0
+		}
 		f.call(e)
 	}
-	f.queue = nil
 }
 
 // call runs the observers of one event; f.mu is held before and after, not in between.

@@ -140,7 +140,8 @@ func (d *Doc) canExtend(self uint32, left, right ref) bool {
 // insertText puts text between two adjacent neighbours; p is the unit at which it starts.
 func (t *Txn) insertText(b *branch, left, right ref, p uint32, text string) error {
 	d := t.doc
-	content := []byte(text)
+	d.typed = append(d.typed[:0], text...)
+	content := d.typed
 	n := UTF16Len(text)
 	self, err := t.self(n, len(content))
 	if err != nil {

@@ -56,7 +56,7 @@ func (d *Doc) Update(fn func(*Txn) error, opts ...TxnOption) error {
 func (d *Doc) transact(o Origin, fn func(*Txn) error) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	t := d.begin(o)
+	t := d.begin(new(Txn), o)
 	defer t.commit()
 	return fn(t)
 }
@@ -70,15 +70,14 @@ func (d *Doc) View(fn func(*ReadTxn) error) error {
 	return fn(t)
 }
 
-// begin starts a transaction; the writer lock is held. Its slices keep their memory from one to the next, but the
-// Txn itself is new, so that one kept too long is found out.
-func (d *Doc) begin(o Origin) *Txn {
+// begin starts a transaction; the writer lock is held. A transaction that is handed to the application is a new one
+// every time, so that one kept too long is found out; the slices inside keep their memory from one to the next.
+func (d *Doc) begin(t *Txn, o Origin) *Txn {
 	d.txns++
-	old := &d.txn
-	t := &Txn{
+	s := &d.scratch
+	*t = Txn{
 		doc: d, id: d.txns, origin: o,
-		touched: old.touched[:0], deletes: old.deletes[:0], merge: old.merge[:0], work: old.work[:0],
-		dirty: old.dirty[:0],
+		touched: s.touched[:0], deletes: s.deletes[:0], merge: s.merge[:0], work: s.work[:0], dirty: s.dirty[:0],
 	}
 	return t
 }
@@ -141,7 +140,19 @@ func (t *Txn) commit() {
 		}
 		d.feed.push(e)
 	}
-	clear(t.dirty)
-	d.txn = Txn{touched: t.touched, deletes: t.deletes, merge: t.merge, work: t.work, dirty: t.dirty}
+	d.recycle(t)
 	t.doc = nil
+}
+
+// recycle keeps a transaction's memory for the next one, unless it is much more than an edit needs.
+func (d *Doc) recycle(t *Txn) {
+	const much = 4096
+	clear(t.dirty)
+	d.scratch = Txn{touched: t.touched, deletes: t.deletes, merge: t.merge, work: t.work, dirty: t.dirty}
+	if cap(t.touched)+cap(t.deletes)+cap(t.merge)+cap(t.work) > much {
+		d.scratch = Txn{}
+	}
+	if cap(d.typed)+cap(d.table)+cap(d.since) > 16*much {
+		d.typed, d.table, d.since = nil, nil, nil
+	}
 }
