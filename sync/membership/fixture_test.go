@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -267,5 +266,3 @@ func checkLeaks(t *testing.T) {
 	ignore := goleak.IgnoreCurrent()
 	t.Cleanup(func() { goleak.VerifyNone(t, ignore) })
 }
-
-func contains(err error, text string) bool { return err != nil && strings.Contains(err.Error(), text) }
