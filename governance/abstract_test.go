@@ -133,6 +133,9 @@ func (a *act) bodyOf(e *entry) body {
 			b.Hosts = append(b.Hosts, InviteHost{Device: deviceID(d)})
 		}
 		return b
+	case KindInviteRevoke:
+		e.invite, e.onInvite = inviteID(a.invite), true
+		return &InviteRevoke{Invite: e.invite}
 	case KindAdmit:
 		d := abstractDevice(a.admits)
 		e.subject, e.about, e.admission = d.member, true, &admission{device: d.id, info: d}
@@ -168,6 +171,8 @@ func (a *act) String() string {
 		s += fmt.Sprintf(" %s %v uses %d hosts %v", a.invite, a.role, a.uses, a.hosts)
 	case KindAdmit:
 		s += fmt.Sprintf(" %s as %v invite %q", a.admits, a.role, a.invite)
+	case KindInviteRevoke:
+		s += " " + a.invite
 	case KindRoleGrant:
 		s += fmt.Sprintf(" %s to %v", a.member, a.role)
 	case KindRevoke:

@@ -62,7 +62,7 @@ func (r *reference) before(a, b string) bool { return r.acts[b].past[a] }
 func (r *reference) concurrent(a, b string) bool {
 	return a != b && !r.before(a, b) && !r.before(b, a)
 }
-func reductive(a *act) bool { return a.kind == KindRevoke }
+func reductive(a *act) bool { return a.kind == KindRevoke || a.kind == KindInviteRevoke }
 
 // signersOf returns the devices whose standing an event needs.
 func signersOf(a *act) []string {
@@ -215,6 +215,8 @@ func (r *reference) allowed(e *act, v set, local bool) bool {
 		return e.role.known() && role != None && e.role > role
 	case KindRevoke:
 		return r.role(e.member, p, v) != None
+	case KindInviteRevoke:
+		return r.invite(e.invite, p, v) != ""
 	case KindChainOpen:
 		return e.chain == r.nextChain(e.device, p)
 	}
@@ -226,9 +228,12 @@ func (r *reference) allowed(e *act, v set, local bool) bool {
 
 func (r *reference) signersAllowed(e *act, p, v, own set, local bool) bool {
 	need := map[Kind]Role{KindKeyEpoch: Editor, KindInviteCreate: Manager, KindAdmit: Editor, KindRoleGrant: Manager,
-		KindRevoke: Manager, KindChainOpen: Viewer}[e.kind]
+		KindRevoke: Manager, KindChainOpen: Viewer, KindInviteRevoke: Manager}[e.kind]
 	if e.kind == KindAdmit && e.invite == "" {
 		need = Manager
+	}
+	if c := r.invite(e.invite, p, v); e.kind == KindInviteRevoke && c != "" && !r.acts[c].root && r.acts[c].device == e.device {
+		need = Viewer
 	}
 	if r.standing(e.device, p, v) < need {
 		return false
@@ -268,6 +273,11 @@ func (r *reference) admitAllowed(e *act, p, v, own set) bool {
 		c := r.invite(e.invite, p, v)
 		if c == "" || c != r.invite(e.invite, p, own) || !slices.Contains(r.acts[c].hosts, e.device) || e.role > r.acts[c].role {
 			return false
+		}
+		for id := range p {
+			if !v[id] && r.acts[id].kind == KindInviteRevoke && r.acts[id].invite == e.invite {
+				return false
+			}
 		}
 	}
 	if r.role(m, p, v) != None {
@@ -349,6 +359,9 @@ func (r *reference) knowsLosses(mint *act, p set, out *refVerdict) bool {
 		if a.kind == KindRevoke && !out.void[id] && !knows(id) {
 			return false
 		}
+		if a.kind == KindAdmit && out.void[id] && !out.stage7[id] && !r.knowsCancelling(mint, id, p, out) {
+			return false
+		}
 		letsIn := a.kind == KindAdmit || a.kind == KindInviteCreate || a.kind == KindRoleGrant
 		if !out.stage7[id] || !letsIn || r.void(set(a.past).union(set{id: true})).void[id] || !r.allowed(a, r.void(a.past).void, true) {
 			continue
@@ -383,6 +396,23 @@ func (r *reference) knowsLosses(mint *act, p set, out *refVerdict) bool {
 		}
 	}
 	return true
+}
+
+// knowsCancelling reports whether the author of an epoch knew of a cancelling that voids an admission, if one does.
+func (r *reference) knowsCancelling(mint *act, id string, p set, out *refVerdict) bool {
+	if r.void(set(r.acts[id].past).union(set{id: true})).void[id] {
+		return true // it never stood
+	}
+	any := false
+	for x := range p {
+		if r.acts[x].kind == KindInviteRevoke && !out.void[x] && r.strips(x, id) {
+			if mint.id == x || mint.past[x] {
+				return true
+			}
+			any = true
+		}
+	}
+	return !any
 }
 
 // usedBy returns the InviteCreate that an Admit uses, as its own past sees it.

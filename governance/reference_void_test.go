@@ -184,6 +184,9 @@ func (r *reference) attempt(p, start set) (v, wanting set) {
 
 func (r *reference) strips(x, id string) bool {
 	a := r.acts[x]
+	if a.kind == KindInviteRevoke {
+		return r.concurrent(x, id) && r.usedBy(r.acts[id]) != "" && r.acts[id].invite == a.invite
+	}
 	return reductive(a) && r.concurrent(x, id) && slices.ContainsFunc(signersOf(r.acts[id]), func(d string) bool {
 		return memberOf(d) == a.member
 	})
@@ -277,7 +280,7 @@ func (r *reference) restsOn(e, a string, v, inForce set) bool {
 			return true
 		}
 	}
-	if x.kind == KindInviteCreate && y.invite == x.invite {
+	if (x.kind == KindInviteCreate || x.kind == KindInviteRevoke) && y.invite == x.invite {
 		return true
 	}
 	return !r.allowed(y, r.judgedBy(y, v, inForce).union(set{a: true}), false)

@@ -436,6 +436,36 @@ func TestChainsAndCuts(t *testing.T) {
 	}
 }
 
+// Scenario 55: a cancelled invite admits nobody; an admission that the cancelling voids makes the epoch rotate.
+func TestScenario55CancelledInvite(t *testing.T) {
+	tm := newTeam(t, 2)
+	tm.managers("B")
+	tm.draw(`
+		start -> i -> before -> cancel -> after
+		before -> during
+		after, during -> end`, map[string]step{
+		"i": inviteStep("A", "i", Editor, 3, "A", "B"), "before": useStep("B", "C", "i", Editor),
+		"cancel": cancelStep("A", "i"), "after": useStep("A", "D", "i", Editor), "during": useStep("B", "E", "i", Editor),
+		"end": chainStep("C", 1),
+	})
+	tm.expect(map[string]Reason{"after": ReasonCancelled, "during": ReasonStripped},
+		map[string]Role{"C": Editor, "D": None, "E": None})
+	if _, owed := tm.log.State().Owed(tm.person("A").device.ID); !owed {
+		t.Error("the voided admission owes no rotation")
+	}
+	quiet, err := tm.log.StateAt(tm.heads("after"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, owed := quiet.Owed(tm.person("A").device.ID); owed {
+		t.Error("a cancelling that voids nothing owes a rotation")
+	}
+	tm.draw(`end -> no -> unknown`, map[string]step{"no": cancelStep("C", "i"), "unknown": cancelStep("A", "j")})
+	tm.expect(map[string]Reason{
+		"after": ReasonCancelled, "during": ReasonStripped, "no": ReasonRole, "unknown": ReasonInvite,
+	}, nil)
+}
+
 // A root act needs the holders, and the root does not do what is not its own.
 func TestRootActs(t *testing.T) {
 	tm := newTeam(t, 2)

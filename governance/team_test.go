@@ -211,6 +211,10 @@ func inviteStep(by, invite string, role Role, uses uint16, hosts ...string) step
 	}}
 }
 
+func cancelStep(by, invite string) step {
+	return step{by: by, kind: KindInviteRevoke, body: func(*team, *State) any { return &InviteRevoke{inviteID(invite)} }}
+}
+
 // useStep admits who on an invite, with the proof that who and host made together.
 func useStep(host, who, invite string, role Role) step {
 	return step{by: host, kind: KindAdmit, body: func(tm *team, _ *State) any {

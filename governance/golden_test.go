@@ -1,0 +1,239 @@
+package governance
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"flag"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/studio-whip/collab/crypto/sign"
+	"github.com/studio-whip/collab/genesis"
+	"github.com/studio-whip/collab/internal/wire"
+)
+
+var update = flag.Bool("update", false, "write the golden vectors anew")
+
+var vectorFile = filepath.Join("..", "testdata", "governance", "events.json")
+
+// vectors is a whole small log that holds an event of every kind, and events that must be refused.
+type vectors struct {
+	Comment string
+	Root    string // signed root record, base64
+	Events  []vector
+	Digest  string // of the state of all events, hex
+	Refused []refusal
+}
+
+type vector struct {
+	Name   string
+	Kind   Kind
+	ID     string // hex
+	Body   string // hex
+	Raw    string // base64
+	Reason Reason // why it is void among all events; 0: it counts
+}
+
+type refusal struct {
+	Name  string
+	Class string // malformed, too large, version, event, foreign, device, signature
+	Raw   string
+}
+
+var classes = map[string]error{
+	"malformed": wire.ErrMalformed, "too large": wire.ErrTooLarge, "version": wire.ErrVersion, "event": ErrEvent,
+	"foreign": ErrForeign, "device": ErrUnknownDevice, "signature": sign.ErrSignature,
+}
+
+// vectorTeam makes the log that the vectors hold.
+func vectorTeam(t *testing.T) *team {
+	tm := newTeam(t, 2)
+	full := epochStep("A")
+	full.body = func(tm *team, s *State) any {
+		k := epochStep("A").body(tm, s).(*KeyEpoch)
+		hash := wire.ID{7}
+		k.Boxes = []EpochBox{{Device: tm.person("A").device.ID, KemID: wire.ID{8}, Box: []byte("a sealed key")}}
+		k.BoxesHash, k.EncPrev = &hash, []byte("sealed earlier keys")
+		return k
+	}
+	tm.draw(`
+		G -> key -> manager -> invite -> use -> again -> chain -> grant
+		grant -> out
+		grant -> lost
+		out, lost -> root -> cancel -> odd`, map[string]step{
+		"key": full, "manager": admitStep("A", "B", Manager),
+		"invite": inviteStep("A", "i", Editor, 1, "A", "B"), "use": useStep("B", "C", "i", Viewer),
+		"again": useStep("B", "D", "i", Viewer), "chain": chainStep("C", 1), "grant": grantStep("A", "C", Editor),
+		"out":  revokeStep("A", "C", Cut{Device: tm.person("C").device.ID, ChainNo: 1, Seq: 3, Envelope: wire.ID{5}}),
+		"lost": chainStep("C", 2), "root": grantStep("B", "B", Manager).byRoot(),
+		"cancel": cancelStep("B", "i"),
+		"odd":    {by: "B", kind: 900, body: func(*team, *State) any { return []any{"unknown"} }},
+	})
+	return tm
+}
+
+func writeVectors(t *testing.T) {
+	tm := vectorTeam(t)
+	v := vectors{
+		Comment: "One log with an event of every kind of version 1. Keys come from seeds in team_test.go; signatures are hedged, so writing it anew changes the bytes and not the ids of what does not contain a signature.",
+		Root:    base64.StdEncoding.EncodeToString(tm.root.Raw), Digest: tm.log.State().Digest().String(),
+	}
+	for _, raw := range tm.raws {
+		e, err := ParseEvent(raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		x, err := tm.log.Explain(e.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		v.Events = append(v.Events, vector{
+			Name: tm.names[e.ID], Kind: e.Kind, ID: e.ID.String(), Body: hex.EncodeToString(e.Body),
+			Raw: base64.StdEncoding.EncodeToString(raw), Reason: x.Reason,
+		})
+	}
+	refuse := func(name, class string, raw []byte) {
+		v.Refused = append(v.Refused, refusal{name, class, base64.StdEncoding.EncodeToString(raw)})
+	}
+	last := tm.raws[len(tm.raws)-1]
+	edit := func(f func(*eventCore)) []byte {
+		s := chainStep("B", 1)
+		s.edit = f
+		return tm.make(s, "odd")
+	}
+	altered := edit(nil)
+	altered[len(altered)-1] ^= 1
+	refuse("last byte missing", "malformed", last[:len(last)-1])
+	refuse("a byte more", "malformed", append(bytes.Clone(last), 0))
+	refuse("signature altered", "signature", altered)
+	refuse("version 2", "version", edit(func(c *eventCore) { c.V = 2 }))
+	refuse("another project", "foreign", edit(func(c *eventCore) { c.Project[0]++ }))
+	refuse("depth too great", "event", edit(func(c *eventCore) { c.Depth++ }))
+	refuse("author unknown", "device", tm.make(chainStep("E", 1), "odd"))
+	out, err := json.MarshalIndent(v, "", " ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(vectorFile, append(out, '\n'), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func readVectors(t testing.TB) vectors {
+	t.Helper()
+	raw, err := os.ReadFile(vectorFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var v vectors
+	if err := json.Unmarshal(raw, &v); err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+func unbase64(t testing.TB, s string) []byte {
+	t.Helper()
+	b, err := base64.StdEncoding.DecodeString(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// The wire form of every kind, and the state that a log comes to, stay what they were.
+func TestGoldenEvents(t *testing.T) {
+	if *update {
+		writeVectors(t)
+	}
+	v := readVectors(t)
+	root, err := genesis.ParseRoot(unbase64(t, v.Root))
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := NewLog(root)
+	kinds := map[Kind]bool{}
+	for _, x := range v.Events {
+		checkVector(t, l, x)
+		kinds[x.Kind] = true
+	}
+	for k := range rules {
+		if !kinds[k] {
+			t.Errorf("no vector of %v", k)
+		}
+	}
+	if got := l.State().Digest().String(); got != v.Digest {
+		t.Errorf("state digest %s, want %s", got, v.Digest)
+	}
+	for _, x := range v.Events {
+		id, err := wire.ParseID(x.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e, err := l.Explain(EventID(id)); err != nil || e.Reason != x.Reason {
+			t.Errorf("%s: %v, want %v", x.Name, e.Reason, x.Reason)
+		}
+	}
+	for _, x := range v.Refused {
+		if _, err := l.Add(unbase64(t, x.Raw)); err == nil || !errors.Is(err, classes[x.Class]) {
+			t.Errorf("%s: %v, want it refused as %s", x.Name, err, x.Class)
+		}
+	}
+}
+
+func checkVector(t *testing.T, l *Log, x vector) {
+	t.Helper()
+	raw := unbase64(t, x.Raw)
+	e, err := ParseEvent(raw)
+	if err != nil {
+		t.Fatalf("%s: %v", x.Name, err)
+	}
+	if e.ID.String() != x.ID || e.Kind != x.Kind || hex.EncodeToString(e.Body) != x.Body || !bytes.Equal(e.Raw, raw) {
+		t.Errorf("%s was read as %v %s", x.Name, e.Kind, e.ID)
+	}
+	if e.Kind.Known() {
+		b, err := DecodeBody(e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if again := hex.EncodeToString(wire.Marshal(b)); again != x.Body {
+			t.Errorf("%s: body is encoded as %s", x.Name, again)
+		}
+	} else if _, err := DecodeBody(e); !errors.Is(err, ErrUnknownKind) {
+		t.Errorf("%s: %v", x.Name, err)
+	}
+	if res, err := l.Add(raw); err != nil || len(res.Added) != 1 {
+		t.Errorf("%s: %+v, %v", x.Name, res, err)
+	}
+}
+
+// The small bodies byte by byte.
+func TestBodiesByteByByte(t *testing.T) {
+	id := bytes.Repeat([]byte{0xab}, 32)
+	hexID := hex.EncodeToString(id)
+	for _, tc := range []struct {
+		body any
+		want string
+	}{
+		{ChainOpen{ChainNo: 300}, "a1" + "01" + "19012c"},
+		{InviteRevoke{Invite: [16]byte(id)}, "a1" + "01" + "50" + hexID[:32]},
+		{RoleGrant{Member: [32]byte(id), Role: Manager}, "a2" + "01" + "5820" + hexID + "02" + "181e"},
+		{Revoke{Member: [32]byte(id), Reason: "x", Cuts: []Cut{{Device: [32]byte(id), ChainNo: 1, Seq: 2, Envelope: [32]byte(id)}}},
+			"a4" + "01" + "5820" + hexID + "02" + "81" + "84" + "5820" + hexID + "01" + "02" + "5820" + hexID + "03" + "6178" + "04" + "00"},
+		{InviteCreate{Invite: [16]byte(id), ProofHash: [32]byte(id), Role: Editor, MaxUses: 1, Expires: 9,
+			Hosts: []InviteHost{{Device: [32]byte(id), KemID: [32]byte(id)}}, MacBoxes: [][]byte{{1}}},
+			"a8" + "01" + "50" + hexID[:32] + "02" + "5820" + hexID + "03" + "14" + "04" + "01" + "05" + "09" + "06" + "00" +
+				"07" + "81" + "82" + "5820" + hexID + "5820" + hexID + "08" + "81" + "4101"},
+		{Admit{Role: Viewer, Identity: []byte{1}, Device: []byte{2}}, "a3" + "02" + "0a" + "03" + "4101" + "04" + "4102"},
+		{KeyEpoch{Core: []byte{3}, Boxes: []EpochBox{{Device: [32]byte(id), KemID: [32]byte(id), Box: []byte{4}}}},
+			"a2" + "01" + "4103" + "02" + "81" + "83" + "5820" + hexID + "5820" + hexID + "4104"},
+	} {
+		if got := hex.EncodeToString(wire.Marshal(tc.body)); got != tc.want {
+			t.Errorf("%T is\n%s, want\n%s", tc.body, got, tc.want)
+		}
+	}
+}
