@@ -77,8 +77,10 @@ func (j *Journal) accept(w *waiter) (Verdict, error) {
 		switch known, err := j.verify(e); {
 		case err != nil:
 			return Refused, refuse(e, err)
+		case !known && j.knows(e.GovHeads):
+			return Refused, refuse(e, ErrAuthor)
 		case !known:
-			return j.wait(w, w.from, Gap{Heads: e.GovHeads}, "its author is unknown")
+			return j.wait(w, w.from, Gap{Heads: e.GovHeads}, "its author is unknown, and so are governance events that it names")
 		}
 		w.verified = true
 	}
@@ -99,9 +101,6 @@ func (j *Journal) acceptNext(c *chain, w *waiter) (Verdict, error) {
 	if e.Prev != prev {
 		j.gap(Gap{From: w.from, Device: e.Device, ChainNo: e.ChainNo})
 		return Refused, refuse(e, ErrFork)
-	}
-	if e.Seq > c.limit {
-		return Refused, refuse(e, ErrCut)
 	}
 	item, err := j.judge(c, e, c.heads)
 	var missing *missingError
@@ -188,11 +187,15 @@ func (e *missingError) Unwrap() error { return ErrUnverifiable }
 
 func (e *missingError) gap(c *chain) Gap { return Gap{After: c.head, Heads: e.heads} }
 
-// judge decides whether an envelope counts, by everything but the end that is set to its chain: its outcome is the
-// same on every device and at every time. before is what the previous envelope of the chain named as its heads.
+// judge decides whether an envelope may follow what is held of its chain. But for the end that is set to the chain, the
+// outcome is the same on every device and at every time. before is what the previous envelope of the chain named as its
+// heads. An envelope in a run may lie beyond the end, if the run begins before it: it is held for the signature's sake.
 func (j *Journal) judge(c *chain, e *envelope.Envelope, before []governance.EventID) (judged, error) {
 	var err error
 	j.view(func(r reading) { err = r.judge(c, e, before) })
+	if err == nil && c.head >= c.limit {
+		err = ErrCut
+	}
 	if err != nil {
 		return judged{}, err
 	}

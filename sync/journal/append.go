@@ -18,21 +18,23 @@ type held struct {
 	silent bool   // the document does not show it yet
 }
 
-// Append makes envelopes of own edits of a document: the updates that its [crdt.Doc] has emitted, in order. They are
-// sealed, chained, signed and queued to the store, and go to [Journal.OnOwn] once durable. What is returned may be more
-// (the session's introduction, what was held back before) or less: while no key epoch is usable, or this device may
-// not sign on its chain, edits are stored unsigned and signed later.
+// Append makes envelopes of own edits of a document: the updates that its [crdt.Doc] has emitted. They are sealed,
+// chained, signed and queued to the store, and go to [Journal.OnOwn] once durable. What is returned may be more (the
+// session's introduction, what was held back before) or less: while no key epoch is usable, or this device may not sign
+// on its chain, edits are stored unsigned and signed later.
 //
-// It fails with [ErrReadOnly] if this member may not write; the document is then rebuilt without the edit. It fails
-// with [ErrTooLarge] or [ErrContent] for updates that no envelope can carry, again undoing them.
+// An open document keeps what it has emitted until a call takes all of that, in order; updates then only says that there
+// is something, and naming an update again does no harm. For a document that is not open, updates are taken as given.
+//
+// It fails with [ErrReadOnly] if this member may not write, and with [ErrTooLarge] or [ErrContent] for edits that no
+// envelope can carry. What this call would have taken is then undone: the document is rebuilt without it.
 func (j *Journal) Append(ctx context.Context, doc DocID, updates [][]byte) ([]*envelope.Envelope, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("journal: append: %w", err)
 	}
 	j.appending.Lock()
 	defer j.appending.Unlock()
-	named, err := j.nameDocument(doc)
-	if err != nil {
+	if err := j.nameDocument(doc); err != nil {
 		return nil, err
 	}
 	j.mu.Lock()
@@ -40,12 +42,7 @@ func (j *Journal) Append(ctx context.Context, doc DocID, updates [][]byte) ([]*e
 	if j.closed {
 		return nil, ErrClosed
 	}
-	for _, u := range named {
-		if err := j.enqueue(j.index.ID, [][]byte{u}); err != nil {
-			return nil, err
-		}
-	}
-	if err := j.enqueue(doc, updates); err != nil {
+	if err := errors.Join(j.enqueue(j.index.ID, nil), j.enqueue(doc, updates)); err != nil {
 		return nil, err
 	}
 	return j.flush(), nil
@@ -54,10 +51,13 @@ func (j *Journal) Append(ctx context.Context, doc DocID, updates [][]byte) ([]*e
 // enqueue takes own edits into the outbox; j.mu is held.
 func (j *Journal) enqueue(doc DocID, updates [][]byte) error {
 	r := j.replicas[doc]
-	err := j.mayWrite()
 	if r != nil {
-		r.taken(updates, err != nil)
+		updates = r.take()
 	}
+	if len(updates) == 0 {
+		return nil
+	}
+	err := j.mayWrite()
 	if err == nil {
 		err = j.hold(r, doc, updates)
 	}
@@ -66,6 +66,21 @@ func (j *Journal) enqueue(doc DocID, updates [][]byte) error {
 		j.poke(j.wakeBuild)
 	}
 	return err
+}
+
+// appendAll takes what all open documents have emitted.
+func (j *Journal) appendAll(ctx context.Context) error {
+	j.mu.Lock()
+	replicas := j.sortedReplicas()
+	j.mu.Unlock()
+	var errs []error
+	for _, r := range replicas {
+		if len(r.unsent()) > 0 {
+			_, err := j.Append(ctx, r.ID, nil)
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // hold puts own edits into the outbox, at most MaxUpdate bytes to a batch.

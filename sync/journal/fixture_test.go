@@ -119,6 +119,15 @@ func (w *team) gov(p *person) *gov {
 	return g
 }
 
+// govOf returns a view that has the same events as another.
+func (w *team) govOf(old *gov) *gov {
+	g := &gov{team: w, person: old.person, log: governance.NewLog(w.root), blind: old.blind}
+	for e := range old.log.All() {
+		g.learn(e.Raw)
+	}
+	return g
+}
+
 // learn takes an event in.
 func (g *gov) learn(raw []byte) {
 	g.team.t.Helper()
@@ -223,6 +232,7 @@ type node struct {
 	alerts []Alert
 	gaps   []Gap
 	now    time.Time
+	gone   bool
 }
 
 var storeKey = [32]byte{1, 2, 3}
@@ -253,7 +263,7 @@ func (w *team) openAt(g *gov, path string) *node {
 	g.mu.Lock()
 	g.changed = []func(){n.Changed}
 	g.mu.Unlock()
-	w.t.Cleanup(n.close)
+	w.t.Cleanup(n.shut)
 	return n
 }
 
@@ -269,8 +279,12 @@ func (n *node) pass(d time.Duration) {
 	n.now = n.now.Add(d)
 }
 
-func (n *node) close() {
+func (n *node) shut() {
 	n.t.Helper()
+	if n.gone {
+		return
+	}
+	n.gone = true
 	if err := n.Journal.Close(); err != nil {
 		n.t.Error(err)
 	}
@@ -392,4 +406,8 @@ func pull(t testing.TB, to, from *node) {
 			after = last
 		}
 	}
+}
+
+func contentKey(key [32]byte, e *envelope.Envelope) [32]byte {
+	return epoch.ContentKey(key, *e.Epoch, e.Device, e.ChainNo, e.Doc)
 }

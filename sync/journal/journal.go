@@ -187,17 +187,6 @@ func (j *Journal) loadOutbox(tx *store.Tx) error {
 	return tx.Err()
 }
 
-// takeUnsent moves what open documents have emitted and Append has not been given into the outbox; j.mu is held.
-func (j *Journal) takeUnsent() error {
-	var errs []error
-	for _, r := range j.sortedReplicas() {
-		if updates := r.unsent(); len(updates) > 0 {
-			errs = append(errs, j.enqueue(r.ID, updates))
-		}
-	}
-	return errors.Join(errs...)
-}
-
 // sortedReplicas lists the open documents in a fixed order.
 func (j *Journal) sortedReplicas() []*Replica {
 	out := make([]*Replica, 0, len(j.replicas))
@@ -224,6 +213,10 @@ func (j *Journal) limitChains() (moved []*chain) {
 // Close signs what can be signed, makes everything durable, ends the journal's goroutines and notes that the store was
 // closed in order: the next session may then go on with the same chain. It does not close the store.
 func (j *Journal) Close() error {
+	err := j.appendAll(context.Background())
+	if errors.Is(err, ErrClosed) {
+		return nil
+	}
 	j.appending.Lock()
 	defer j.appending.Unlock()
 	j.mu.Lock()
@@ -231,8 +224,6 @@ func (j *Journal) Close() error {
 		j.mu.Unlock()
 		return nil
 	}
-	err := j.takeUnsent()
-	j.flush()
 	j.closed = true
 	j.idle.Broadcast()
 	for _, r := range j.replicas {
@@ -338,9 +329,12 @@ func (j *Journal) Changed() {
 	j.flush()
 }
 
-// WaitSaved returns when everything that was appended or accepted before the call is durable: it survives a crash and
-// a power cut from then on. It fails with the store's error or the context's.
+// WaitSaved returns when everything that was edited, appended or accepted before the call is durable: it survives a
+// crash and a power cut from then on. It fails as [Journal.Append] does, or with the store's error or the context's.
 func (j *Journal) WaitSaved(ctx context.Context) error {
+	if err := j.appendAll(ctx); err != nil {
+		return err
+	}
 	if err := j.store.Flush(ctx); err != nil {
 		return fmt.Errorf("journal: save: %w", err)
 	}
@@ -354,8 +348,8 @@ func (j *Journal) Held() int {
 	return len(j.outbox)
 }
 
-// Knows reports whether the governance log holds all of heads.
-func (j *Journal) Knows(heads []governance.EventID) (known bool) {
+// knows reports whether the governance log holds all of heads.
+func (j *Journal) knows(heads []governance.EventID) (known bool) {
 	j.view(func(r reading) { known = r.knows(heads) })
 	return known
 }

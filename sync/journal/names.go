@@ -86,15 +86,14 @@ func (j *Journal) checkName(key string, v crdt.Value) (id DocID, name string, ok
 
 func (j *Journal) nameOf(id DocID) string { return j.names()[id] }
 
-// nameDocument puts a document that is about to be written to into the index. It returns the index's own updates that
-// have to be signed. Append's lock is held.
-func (j *Journal) nameDocument(doc DocID) ([][]byte, error) {
+// nameDocument puts a document that is about to be written to into the index. Append's lock is held.
+func (j *Journal) nameDocument(doc DocID) error {
 	j.mu.Lock()
 	r := j.replicas[doc]
-	skip := j.closed || r == nil || r == j.index || r.named || r.Name == "" || j.mayWrite() != nil
+	skip := j.closed || r == nil || r == j.index || r.named || r.Name == "" || len(r.unsent()) == 0 || j.mayWrite() != nil
 	j.mu.Unlock()
 	if skip {
-		return nil, nil
+		return nil
 	}
 	if j.nameOf(doc) == "" {
 		key := hex.EncodeToString(doc[:])
@@ -103,11 +102,11 @@ func (j *Journal) nameDocument(doc DocID) ([][]byte, error) {
 		err := index.Update(func(tx *crdt.Txn) error { return index.Map(namesMap).Set(tx, key, r.Name) })
 		j.index.gate.leave()
 		if err != nil {
-			return nil, fmt.Errorf("journal: name of document: %w", err)
+			return fmt.Errorf("journal: name of document: %w", err)
 		}
 	}
 	j.mu.Lock()
 	r.named = true
 	j.mu.Unlock()
-	return j.index.unsent(), nil
+	return nil
 }

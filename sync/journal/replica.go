@@ -1,7 +1,6 @@
 package journal
 
 import (
-	"bytes"
 	"errors"
 	"slices"
 	"sync"
@@ -166,20 +165,13 @@ func (r *Replica) unsent() [][]byte {
 	return slices.Clone(r.fresh)
 }
 
-// taken strikes updates from those that Append has not taken. refused says that they will never be sent: then those
-// behind them, which may build on them, are struck as well.
-func (r *Replica) taken(updates [][]byte, refused bool) {
+// take returns them and forgets them.
+func (r *Replica) take() [][]byte {
 	r.emitted.Lock()
 	defer r.emitted.Unlock()
-	if refused {
-		r.fresh = nil
-		return
-	}
-	for _, u := range updates {
-		if i := slices.IndexFunc(r.fresh, func(f []byte) bool { return bytes.Equal(f, u) }); i >= 0 {
-			r.fresh = slices.Delete(r.fresh, i, i+1)
-		}
-	}
+	out := r.fresh
+	r.fresh = nil
+	return out
 }
 
 // reissued rewrites an update that may have been made before the session moved to another chain.

@@ -169,6 +169,8 @@ func (j *Journal) acceptRun(c *chain, run *envelope.Run, from identity.DeviceID)
 	switch known, err := j.verify(last); {
 	case err != nil:
 		return refuse(last, err)
+	case !known && j.knows(last.GovHeads):
+		return refuse(last, ErrAuthor)
 	case !known:
 		j.gap(Gap{From: from, Device: first.Device, ChainNo: first.ChainNo, Heads: first.GovHeads})
 		return fmt.Errorf("%w: the author of the run is unknown", ErrUnverifiable)
@@ -187,9 +189,6 @@ func (j *Journal) acceptRun(c *chain, run *envelope.Run, from identity.DeviceID)
 	fresh, err := j.fresh(c, run.Envelopes, last.Sig)
 	if err != nil || len(fresh) == 0 {
 		return err
-	}
-	if c.head >= c.limit {
-		return refuse(fresh[0], ErrCut)
 	}
 	items, err := j.judgeAll(c, fresh, from)
 	if err != nil {

@@ -123,10 +123,8 @@ func (j *Journal) AdoptSnapshot(ctx context.Context, raw []byte, giver identity.
 }
 
 func (j *Journal) adopt(c *snapshotCore, raw []byte, giver identity.DeviceID) error {
-	known := false
-	j.view(func(r reading) { known = r.knows(c.Heads) })
 	switch {
-	case !known:
+	case !j.knows(c.Heads):
 		return fmt.Errorf("%w: the snapshot's governance heads are unknown", ErrUnverifiable)
 	case !j.standsOn(c):
 		return fmt.Errorf("%w: the snapshot holds envelopes that do not count", ErrCut)
