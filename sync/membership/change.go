@@ -55,6 +55,13 @@ func (c *changes) add(s step) {
 	}
 }
 
+// forget drops what nobody was there to see.
+func (c *changes) forget() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.queue = nil
+}
+
 func (c *changes) observe(fn func(step)) (stop func()) {
 	o := &observer{fn}
 	c.mu.Lock()
@@ -88,7 +95,8 @@ func (c *changes) run(ctx context.Context) error {
 }
 
 // OnChange calls fn after every change from now on, in order, outside the project's lock; a slow fn delays later calls
-// and has them merged. fn must not call Close. stop ends it; a call under way may still finish.
+// and has them merged. The first may hold what happened just before. fn must not call Close. stop ends it; a call under
+// way may still finish.
 func (p *Project) OnChange(fn func(Change)) (stop func()) {
 	return p.changes.observe(func(s step) { fn(s.Change) })
 }

@@ -91,6 +91,7 @@ func (r *Registry) Found(ctx context.Context, cfg Config, root *genesis.Root) (*
 	p.mu.Lock()
 	err = p.mint(ctx, func(tx *store.Tx) error { return writeStatus(tx, p.id, statusReady) })
 	p.mu.Unlock()
+	p.changes.forget()
 	if err == nil {
 		err = p.start()
 	}
