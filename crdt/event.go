@@ -8,14 +8,15 @@ import (
 )
 
 // Delta is one step through a text from its start: exactly one of Insert, Retain and Erase is set. Lengths count
-// UTF-16 code units. An inserted embedded object shows as U+FFFC.
+// UTF-16 code units. An inserted embedded object shows as U+FFFC. Attrs is the formatting of an Insert of Text.Delta.
 type Delta struct {
 	Insert string
 	Retain int
 	Erase  int
+	Attrs  []Attr
 }
 
-// TextEvent is what one transaction changed in a text.
+// TextEvent is what one transaction changed in the characters of a text. Changes of formatting alone are not told.
 type TextEvent struct {
 	Origin Origin
 	Delta  []Delta

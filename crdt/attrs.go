@@ -1,0 +1,151 @@
+package crdt
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+
+	"github.com/studio-whip/collab/crdt/lib0"
+)
+
+// Attr is one formatting attribute of text. Value is JSON; null means without the attribute.
+type Attr struct {
+	Key   string
+	Value json.RawMessage
+}
+
+// mark is an attribute inside the engine. from is the formatting item it was read from: two values of one item are
+// the same object, which matters because Yjs compares objects by identity in places.
+type mark struct {
+	key  string
+	json string
+	from ref
+}
+
+const jsonNull = "null"
+
+// marks is a set of attributes in order of insertion, like a JavaScript Map.
+type marks []mark
+
+func (ms marks) get(key string) (mark, bool) {
+	for _, m := range ms {
+		if m.key == key {
+			return m, true
+		}
+	}
+	return mark{key: key, json: jsonNull}, false
+}
+
+func (ms *marks) set(m mark) {
+	for i := range *ms {
+		if (*ms)[i].key == m.key {
+			(*ms)[i] = m
+			return
+		}
+	}
+	*ms = append(*ms, m)
+}
+
+func (ms *marks) remove(key string) {
+	*ms = slices.DeleteFunc(*ms, func(m mark) bool { return m.key == key })
+}
+
+// pass updates the current attributes when walking over a formatting item.
+func (ms *marks) pass(m mark) {
+	if m.json == jsonNull {
+		ms.remove(m.key)
+	} else {
+		ms.set(m)
+	}
+}
+
+// marksOf checks attributes given by the application and writes their values as JavaScript would.
+func marksOf(attrs []Attr) (marks, error) {
+	ms := make(marks, 0, len(attrs))
+	for _, a := range attrs {
+		r := lib0.NewReader(lib0.AppendBuffer(nil, a.Value))
+		v := r.JSON()
+		if !r.OK() || !validText(a.Key) {
+			return nil, fmt.Errorf("%w: attribute %q: %v", ErrValue, a.Key, r.Err())
+		}
+		ms.set(mark{key: a.Key, json: string(lib0.AppendJSON(nil, jsonValue(v).v))})
+	}
+	return ms, nil
+}
+
+// size bounds the bytes the marks take as content.
+func (ms marks) size() int {
+	n := 0
+	for _, m := range ms {
+		n += len(m.key) + len(m.json) + 20
+	}
+	return n
+}
+
+// attrs returns the attributes for the application.
+func (ms marks) attrs() []Attr {
+	var out []Attr
+	for _, m := range ms {
+		out = append(out, Attr{m.key, json.RawMessage(m.json)})
+	}
+	return out
+}
+
+// readMark reads a formatting item.
+func (d *Doc) readMark(r ref) mark {
+	rd := lib0.NewReader(d.payload(d.items.at(r)))
+	key, _ := rd.Text()
+	return mark{key: string(key), json: string(rd.Buffer()), from: r}
+}
+
+// identical is JavaScript's ===.
+func identical(a, b mark) bool {
+	if a.from != 0 && a.from == b.from {
+		return true
+	}
+	return scalarEqual(jsonValue([]byte(a.json)).v, jsonValue([]byte(b.json)).v)
+}
+
+// alike is the comparison of Yjs for attribute values: identical, or objects with identical entries.
+func alike(a, b mark) bool {
+	if a.from != 0 && a.from == b.from {
+		return true
+	}
+	x, y := jsonValue([]byte(a.json)).v, jsonValue([]byte(b.json)).v
+	if k := x.Kind(); k != y.Kind() || k != lib0.KindList && k != lib0.KindObject {
+		return scalarEqual(x, y)
+	}
+	if len(x.Items()) != len(y.Items()) {
+		return false
+	}
+	for i, v := range x.Items() {
+		j := i
+		if x.Kind() == lib0.KindObject {
+			if j = slices.Index(y.Keys(), x.Keys()[i]); j < 0 {
+				return false
+			}
+		}
+		if !scalarEqual(v, y.Items()[j]) {
+			return false
+		}
+	}
+	return true
+}
+
+// scalarEqual compares values that are not lists or objects; those are never equal to another.
+func scalarEqual(x, y lib0.Any) bool {
+	number := func(v lib0.Any) bool { return v.Kind() == lib0.KindInt || v.Kind() == lib0.KindFloat }
+	switch {
+	case number(x) && number(y):
+		return x.AsFloat() == y.AsFloat()
+	case x.Kind() != y.Kind():
+		return false
+	case x.Kind() == lib0.KindNull:
+		return true
+	case x.Kind() == lib0.KindBool:
+		return x.AsBool() == y.AsBool()
+	case x.Kind() == lib0.KindString:
+		return x.AsString() == y.AsString()
+	}
+	return false
+}
