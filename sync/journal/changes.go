@@ -287,22 +287,22 @@ func appendBlock(b []byte, ps []piece) []byte {
 	return b
 }
 
+// appendDeletes writes the deleted ranges, clients in descending order as Yjs does.
 func appendDeletes(b []byte, ds []erased) []byte {
-	clients := 0
-	for i := range ds {
-		if i == 0 || ds[i].client != ds[i-1].client {
-			clients++
-		}
-	}
-	b = lib0.AppendUvarint(b, uint64(clients))
+	var clients [][]erased
 	for i := 0; i < len(ds); {
 		j := i + 1
 		for j < len(ds) && ds[j].client == ds[i].client {
 			j++
 		}
-		b = lib0.AppendUvarint(lib0.AppendUvarint(b, ds[i].client), uint64(j-i))
-		for ; i < j; i++ {
-			b = lib0.AppendUvarint(lib0.AppendUvarint(b, ds[i].from), ds[i].to-ds[i].from)
+		clients = append(clients, ds[i:j])
+		i = j
+	}
+	b = lib0.AppendUvarint(b, uint64(len(clients)))
+	for _, c := range slices.Backward(clients) {
+		b = lib0.AppendUvarint(lib0.AppendUvarint(b, c[0].client), uint64(len(c)))
+		for _, d := range c {
+			b = lib0.AppendUvarint(lib0.AppendUvarint(b, d.from), d.to-d.from)
 		}
 	}
 	return b

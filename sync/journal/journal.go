@@ -211,7 +211,8 @@ func (j *Journal) limitChains() (moved []*chain) {
 }
 
 // Close signs what can be signed, makes everything durable, ends the journal's goroutines and notes that the store was
-// closed in order: the next session may then go on with the same chain. It does not close the store.
+// closed in order: the next session may then go on with the same chain, unless this one was in doubt to its end. It does
+// not close the store.
 func (j *Journal) Close() error {
 	err := j.appendAll(context.Background())
 	if errors.Is(err, ErrClosed) {
@@ -225,13 +226,19 @@ func (j *Journal) Close() error {
 		return nil
 	}
 	j.closed = true
+	clean := !j.own.doubt
 	j.idle.Broadcast()
 	for _, r := range j.replicas {
 		r.gate.close()
 	}
 	j.mu.Unlock()
 	err = errors.Join(err, j.tasks.Close())
-	return errors.Join(err, j.store.Update(func(tx *store.Tx) error { return tx.Map(metaMap).Delete(openedKey) }))
+	return errors.Join(err, j.store.Update(func(tx *store.Tx) error {
+		if !clean {
+			return nil
+		}
+		return tx.Map(metaMap).Delete(openedKey)
+	}))
 }
 
 // unlock releases j.mu and delivers what has to be applied and told. Every exported method that changes something ends

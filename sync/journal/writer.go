@@ -3,6 +3,7 @@ package journal
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/studio-whip/collab/crdt"
 	"github.com/studio-whip/collab/identity"
@@ -32,17 +33,27 @@ func (j *Journal) startWriter(unclean bool) {
 		alone := len(live) == 1 && live[0].ID == j.self.Device
 		j.own.doubt = unclean && !alone
 		no, ok := r.lastUsable(j)
-		if j.own.open = ok && !j.own.doubt; !j.own.open {
+		if j.own.open = ok && !j.own.doubt && j.fits(no); !j.own.open {
 			no = r.nextChain(j.self.Device)
 		}
 		j.own.no = no
 	})
-	j.own.client = uint64(identity.ClientID([32]byte(j.project), j.self.Device, j.own.no))
+	j.own.client = j.clientOf(j.own.no)
 	for _, h := range j.outbox {
 		if h.Client != j.own.client {
 			j.reissueHeld(h.Client)
 		}
 	}
+}
+
+func (j *Journal) clientOf(no uint32) uint64 {
+	return uint64(identity.ClientID([32]byte(j.project), j.self.Device, no))
+}
+
+// fits reports whether what the outbox holds was made on a chain. What was made on a later one, which was not opened
+// before the store was closed, can only become the edits of a chain on which nothing was written.
+func (j *Journal) fits(no uint32) bool {
+	return !slices.ContainsFunc(j.outbox, func(h *held) bool { return h.Client != j.clientOf(no) })
 }
 
 // lastUsable returns this device's newest chain that may be signed on.
@@ -108,7 +119,7 @@ func (j *Journal) noticeOwn(c *chain, e *envelope.Envelope) {
 func (j *Journal) switchTo(no uint32, all bool) {
 	old := j.own
 	j.own = writer{
-		no: no, client: uint64(identity.ClientID([32]byte(j.project), j.self.Device, no)),
+		no: no, client: j.clientOf(no),
 		doubt: old.doubt, wanted: old.wanted || old.introduced,
 	}
 	if all {
