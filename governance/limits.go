@@ -35,5 +35,5 @@ const (
 // bound memory only.
 const (
 	verdictsKept = 512
-	statesKept   = 64
+	statesKept   = 128
 )

@@ -3,6 +3,7 @@ package governance
 import (
 	"bytes"
 	"slices"
+	"sync"
 
 	"github.com/studio-whip/collab/genesis"
 	"github.com/studio-whip/collab/identity"
@@ -25,7 +26,7 @@ type State struct {
 	sending   *Epoch
 	owing     []EventID // losses that a new epoch must cover
 	voids     []voidRow
-	digest    wire.ID
+	digest    func() wire.ID // computed when first asked for
 }
 
 // Member is somebody who is, or was, a member.
@@ -81,7 +82,7 @@ func (h *history) state(heads []int) *State {
 	s.buildInvites(v, out)
 	s.buildEpochs(v, out)
 	s.buildVoids(v, out)
-	s.digest = s.sum()
+	s.digest = sync.OnceValue(s.sum)
 	return s
 }
 
@@ -213,4 +214,4 @@ func (s *State) May(device identity.DeviceID, act Act) bool {
 }
 
 // Digest returns the state digest: equal on all who hold the same events.
-func (s *State) Digest() wire.ID { return s.digest }
+func (s *State) Digest() wire.ID { return s.digest() }

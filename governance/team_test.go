@@ -53,7 +53,7 @@ func personOf(t testing.TB, name string) *person {
 	if p.cert, err = identity.NewIdentityCert(p.ik, name[:1], wire.ID{1}, time.Unix(1_800_000_000, 0)); err != nil {
 		t.Fatal(err)
 	}
-	if p.device, err = identity.NewDeviceCert(p.ik, p.cert.Member(), p.keys, uint8(Manager)); err != nil {
+	if p.device, err = identity.NewDeviceCert(p.ik, p.cert.Member(), p.keys, uint8(maxRoleOf(name))); err != nil {
 		t.Fatal(err)
 	}
 	if first := people.m[name[:1]+"1"]; first != nil { // one certificate for all devices, whatever its signature
