@@ -119,8 +119,8 @@ func transpose(s string) string {
 // Scenario 68: no printer shows the secret.
 func TestScenario68SecretsDoNotPrint(t *testing.T) {
 	w := newWorld(t)
-	hex := fmt.Sprintf("%x", [32]byte(w.code.Secret))
-	for _, v := range []any{*w.code, w.code, w.code.Secret, &w.code.Secret, struct{ C *Code }{w.code}, []Secret{w.code.Secret}} {
+	hex, mac := fmt.Sprintf("%x", [32]byte(w.code.Secret)), fmt.Sprintf("%x", w.terms.MAC)
+	for _, v := range []any{*w.code, w.code, w.code.Secret, &w.code.Secret, struct{ C *Code }{w.code}, []Secret{w.code.Secret}, w.terms, *w.terms, w.guest().Code} {
 		js, err := json.Marshal(v)
 		if err != nil {
 			t.Fatal(err)
@@ -130,7 +130,7 @@ func TestScenario68SecretsDoNotPrint(t *testing.T) {
 			outs = append(outs, fmt.Sprintf(verb, v))
 		}
 		for _, out := range outs {
-			if strings.Contains(out, hex) || strings.Contains(out, w.code.Text()[:40]) || strings.Contains(out, "205 ") {
+			if strings.Contains(out, hex) || strings.Contains(out, mac) || strings.Contains(out, w.code.Text()[:40]) || strings.Contains(out, "205 ") {
 				t.Errorf("%s prints its secret: %.80s", reflect.TypeOf(v), out)
 			}
 		}

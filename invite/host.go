@@ -34,6 +34,10 @@ type Terms struct {
 	Admit func(ctx context.Context, r Request) (Admission, error)
 }
 
+// Format and MarshalJSON keep s_mac out of logs.
+func (Terms) Format(f fmt.State, _ rune)   { _, _ = io.WriteString(f, redacted) }
+func (Terms) MarshalJSON() ([]byte, error) { return []byte(`"` + redacted + `"`), nil }
+
 // Request is a newcomer who holds the code and has proved every certificate and signature.
 type Request struct {
 	Invite   [16]byte

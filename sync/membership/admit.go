@@ -33,8 +33,11 @@ func (p *Project) terms(h hosting, s deadliner) (*invite.Terms, bool) {
 			defer p.mu.Unlock()
 			return p.over(h, s.Device())
 		},
-		Admit: func(ctx context.Context, r invite.Request) (a invite.Admission, err error) {
-			err = p.within("admit", func(ctx context.Context) error {
+		Admit: func(stream context.Context, r invite.Request) (a invite.Admission, err error) {
+			err = p.within("admit", func(ctx context.Context) (err error) {
+				ctx, cancel := context.WithCancel(ctx)
+				defer cancel()
+				defer context.AfterFunc(stream, cancel)()
 				a, err = p.admit(ctx, h, r, s)
 				return err
 			})

@@ -10,7 +10,7 @@ import (
 )
 
 // Change is a step of a project's governance: what it amounted to before and after, and the events between, in causal
-// order. Steps that follow each other fast are given as one.
+// order. Steps that follow each other fast are given as one. Without events it says that a missing key has arrived.
 type Change struct {
 	Before, After *governance.State
 	Added         []governance.EventID

@@ -366,6 +366,38 @@ func TestApproval(t *testing.T) {
 	}
 }
 
+// Closing the transport or the project does not wait for a person.
+func TestCloseWhileAPersonDecides(t *testing.T) {
+	checkLeaks(t)
+	anna, berta := newNode(t, "anna"), newNode(t, "berta")
+	asked := make(chan struct{})
+	cfg := anna.cfg()
+	cfg.JoinPolicy = func(ctx context.Context, _ JoinRequest) error { close(asked); <-ctx.Done(); return ctx.Err() }
+	p, err := anna.reg.Found(timeout(t), cfg, newRoot(t, anna.self, genesis.DefaultPolicy()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	code, err := invite.Parse(invited(t, p, InviteOptions{Approve: true}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() {
+		w, err := berta.reg.Redeem(timeout(t), code, nil)
+		if err == nil && !w.Pending {
+			err = errors.New("admitted")
+		} else if err != nil && errors.Is(err, invite.ErrNoAnswer) {
+			err = nil
+		}
+		ended <- err
+	}()
+	<-asked
+	anna.stop()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
+
 // Without anybody to ask, an invite that needs approval stays pending.
 func TestApprovalWithoutAPerson(t *testing.T) {
 	checkLeaks(t)

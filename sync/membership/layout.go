@@ -3,6 +3,7 @@ package membership
 import (
 	"errors"
 	"fmt"
+	"io"
 
 	"github.com/studio-whip/collab/genesis"
 	"github.com/studio-whip/collab/governance"
@@ -195,11 +196,9 @@ type hosting struct {
 	Until     uint64              `cbor:"4,keyasint"` // Unix seconds after which nobody is told anything
 }
 
-// String keeps the key out of logs.
-func (hosting) String() string { return "invite [redacted]" }
-
-// GoString keeps the key out of %#v.
-func (hosting) GoString() string { return "invite [redacted]" }
+// Format and MarshalJSON keep the key out of logs.
+func (hosting) Format(f fmt.State, _ rune)   { _, _ = io.WriteString(f, "invite [redacted]") }
+func (hosting) MarshalJSON() ([]byte, error) { return []byte(`"invite [redacted]"`), nil }
 
 const maxHosting = 256
 

@@ -12,7 +12,7 @@ const (
 	maxBook       = 2048      // devices whose address records a hello names
 	maxRecords    = 64        // address records in one message
 	maxPushed     = 128 << 10 // events that a hello carries
-	maxExchanges  = 4         // exchanges that one device may have open with us
+	maxExchanges  = 16        // exchanges that one device may have open with us, of all projects
 )
 
 // Caps of address records.

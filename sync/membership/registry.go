@@ -76,6 +76,8 @@ type Registry struct {
 	closed    bool
 }
 
+var _ p2p.Roster = (*Registry)(nil)
+
 // NewRegistry returns a registry without projects.
 func NewRegistry(cfg RegistryConfig) *Registry {
 	if cfg.Random == nil {
