@@ -95,6 +95,7 @@ func New(ctx context.Context, cfg Config) (*Host, error) {
 	h.queue.Go("events", h.events.run)
 	h.tasks = task.New(ctx)
 	h.gateStreams()
+	h.serveAlive()
 	h.swarm.Notify(&network.NotifyBundle{ConnectedF: h.connected, DisconnectedF: h.disconnected})
 	return h, nil
 }
@@ -228,6 +229,7 @@ func (h *Host) connected(_ network.Network, c network.Conn) {
 	}
 	h.log.Debug("p2p: connected", "device", p.cert.ID.Short(), "class", p.class.String(), "addr", c.RemoteMultiaddr().String())
 	h.events.connected(describe(c, p))
+	h.probeOlder(c)
 }
 
 func (h *Host) disconnected(_ network.Network, c network.Conn) {
