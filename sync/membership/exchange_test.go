@@ -117,7 +117,7 @@ func TestPullIsAUnion(t *testing.T) {
 	pa := anna.found()
 	pb := berta.join(invited(t, pa, InviteOptions{}))
 	converge(t, pa, pb)
-	apart := anna.partition(berta)
+	heal := anna.partition(berta)
 	for range 60 {
 		for _, p := range []*Project{pa, pb} {
 			if _, err := p.OpenChain(timeout(t)); err != nil {
@@ -130,7 +130,7 @@ func TestPullIsAUnion(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	apart()
+	heal()
 	if a, b := pa.eventsRaw(), pb.eventsRaw(); len(a) != len(b) || pa.State().Digest() != pb.State().Digest() {
 		t.Errorf("%d and %d events", len(a), len(b))
 	}

@@ -243,7 +243,7 @@ func TestScenario55VoidedAdmissionRotates(t *testing.T) {
 	code := invited(t, pa, InviteOptions{Hosts: []identity.DeviceID{berta.self.Device.ID}})
 	converge(t, pa, pb)
 	before, _, _ := pa.SendingEpoch()
-	apart := anna.partition(berta)
+	heal := anna.partition(berta)
 	if err := pa.CancelInvite(timeout(t), code); err != nil {
 		t.Fatal(err)
 	}
@@ -256,7 +256,7 @@ func TestScenario55VoidedAdmissionRotates(t *testing.T) {
 	if role(pb, carl.self) != governance.Editor {
 		t.Fatal("berta did not admit")
 	}
-	apart()
+	heal()
 	converge(t, pa, pb)
 	if role(pa, carl.self) != governance.None {
 		t.Fatal("the cancelled admission stands")
@@ -280,7 +280,7 @@ func TestScenario48TwoHostsAtOnce(t *testing.T) {
 	pb := berta.join(invited(t, pa, InviteOptions{}))
 	code := invited(t, pa, InviteOptions{Hosts: []identity.DeviceID{berta.self.Device.ID}})
 	converge(t, pa, pb)
-	apart := anna.partition(berta)
+	heal := anna.partition(berta)
 	c, err := invite.Parse(code)
 	if err != nil {
 		t.Fatal(err)
@@ -288,10 +288,17 @@ func TestScenario48TwoHostsAtOnce(t *testing.T) {
 	carl.join(code)
 	c.Hosts[0].Addrs = []string{"/ip4/127.0.0.1/tcp/1"}
 	dora.join(c.Text())
-	apart()
+	heal()
 	converge(t, pa, pb)
 	if role(pa, carl.self) != governance.Editor || role(pa, dora.self) != governance.None {
 		t.Errorf("carl is %v, dora is %v", role(pa, carl.self), role(pa, dora.self))
+	}
+}
+
+// apart reports whether a sees no connection to b.
+func apart(a, b *node) func() bool {
+	return func() bool {
+		return !slices.ContainsFunc(a.host.Connected(), func(p p2p.Peer) bool { return p.Device == b.self.Device.ID })
 	}
 }
 
@@ -299,13 +306,8 @@ func TestScenario48TwoHostsAtOnce(t *testing.T) {
 func (n *node) partition(other *node) (heal func()) {
 	n.t.Helper()
 	n.host.Disconnect(other.self.Device.ID)
-	gone := func(a, b *node) func() bool {
-		return func() bool {
-			return !slices.ContainsFunc(a.host.Connected(), func(p p2p.Peer) bool { return p.Device == b.self.Device.ID })
-		}
-	}
-	eventually(n.t, "they are apart", gone(n, other))
-	eventually(n.t, "they are apart", gone(other, n))
+	eventually(n.t, "they are apart", apart(n, other))
+	eventually(n.t, "they are apart", apart(other, n))
 	return func() {
 		n.t.Helper()
 		n.connect(other)

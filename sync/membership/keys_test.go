@@ -91,7 +91,7 @@ func TestScenario37TwoRemovalsAtOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	converge(t, pa, pb, pc, pd)
-	apart := anna.partition(berta)
+	heal := anna.partition(berta)
 	berta.host.Disconnect(carl.self.Device.ID)
 	if _, err := pa.Remove(timeout(t), Removal{Member: carl.self.Identity.Member()}); err != nil {
 		t.Fatal(err)
@@ -101,7 +101,7 @@ func TestScenario37TwoRemovalsAtOnce(t *testing.T) {
 	}
 	ea, _, _ := pa.SendingEpoch()
 	eb, _, _ := pb.SendingEpoch()
-	apart()
+	heal()
 	converge(t, pa, pb)
 	var ka, kb [32]byte
 	eventually(t, "one more key is minted and known to both", func() bool {

@@ -143,14 +143,8 @@ func TestScenario43Removed(t *testing.T) {
 	if _, ok := pb.EpochKey(before); !ok {
 		t.Error("the removed lost the old key")
 	}
-	eventually(t, "the connection is closed", func() bool {
-		for _, x := range anna.host.Connected() {
-			if x.Device == berta.self.Device.ID {
-				return false
-			}
-		}
-		return true
-	})
+	eventually(t, "anna has closed the connection", apart(anna, berta))
+	eventually(t, "berta has seen it", apart(berta, anna))
 	_, err := berta.host.Dial(timeout(t), p2p.Target{
 		Device: anna.self.Device.ID, Peer: anna.self.Device.Peer, Addrs: anna.host.Addrs(),
 	})
