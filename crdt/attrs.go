@@ -14,13 +14,18 @@ type Attr struct {
 	Value json.RawMessage
 }
 
-// mark is an attribute inside the engine. from is the formatting item it was read from: two values of one item are
-// the same object, which matters because Yjs compares objects by identity in places.
+// mark is an attribute inside the engine. Where Yjs compares objects by identity, object tells which one the value is.
 type mark struct {
-	key  string
-	json string
-	from ref
+	key    string
+	json   string
+	object objectID
 }
+
+// objectID names a JavaScript object among the values of attributes: the formatting item that first held it, its
+// client counted from 1. When an edit switches back to what held before, Yjs puts the very same object into the new
+// item, so that later, in the same session, the two compare as identical although equal objects do not. Which marks an
+// edit then finds redundant depends on it, and so do the bytes it emits.
+type objectID struct{ client, clock uint32 }
 
 const jsonNull = "null"
 
@@ -93,14 +98,30 @@ func (ms marks) attrs() []Attr {
 
 // readMark reads a formatting item.
 func (d *Doc) readMark(r ref) mark {
-	rd := lib0.NewReader(d.payload(d.items.at(r)))
+	it := d.items.at(r)
+	rd := lib0.NewReader(d.payload(it))
 	key, _ := rd.Text()
-	return mark{key: string(key), json: string(rd.Buffer()), from: r}
+	m := mark{key: string(key), json: string(rd.Buffer()), object: objectID{it.client + 1, it.clock}}
+	if same, ok := d.sameObject[m.object]; ok {
+		m.object = same
+	}
+	return m
+}
+
+// shareObject notes that a new formatting item holds the object of the mark it was made from.
+func (d *Doc) shareObject(it *item, m mark) {
+	if m.object == (objectID{}) || m.json[0] != '{' && m.json[0] != '[' {
+		return
+	}
+	if d.sameObject == nil {
+		d.sameObject = make(map[objectID]objectID)
+	}
+	d.sameObject[objectID{it.client + 1, it.clock}] = m.object
 }
 
 // identical is JavaScript's ===.
 func identical(a, b mark) bool {
-	if a.from != 0 && a.from == b.from {
+	if a.object != (objectID{}) && a.object == b.object {
 		return true
 	}
 	return scalarEqual(jsonValue([]byte(a.json)).v, jsonValue([]byte(b.json)).v)
@@ -108,7 +129,7 @@ func identical(a, b mark) bool {
 
 // alike is the comparison of Yjs for attribute values: identical, or objects with identical entries.
 func alike(a, b mark) bool {
-	if a.from != 0 && a.from == b.from {
+	if a.object != (objectID{}) && a.object == b.object {
 		return true
 	}
 	x, y := jsonValue([]byte(a.json)).v, jsonValue([]byte(b.json)).v

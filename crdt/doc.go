@@ -34,6 +34,8 @@ type Doc struct {
 	subIndex     map[string]uint32
 	mark         uint32 // last stamp given by a conflict scan
 
+	sameObject map[objectID]objectID // see objectID
+
 	pending pending
 	txns    uint64 // transactions so far
 

@@ -78,16 +78,40 @@ func ExampleText_Observe() {
 	text := doc.Text("t")
 	stop := text.Observe(func(e crdt.TextEvent) {
 		for _, d := range e.Delta {
-			fmt.Printf("%+v\n", d)
+			fmt.Printf("keep %d, erase %d, insert %q\n", d.Retain, d.Erase, d.Insert)
 		}
 	})
 	defer stop()
 	_ = doc.Update(func(tx *crdt.Txn) error { return text.Insert(tx, 0, "hello world") })
 	_ = doc.Update(func(tx *crdt.Txn) error { return text.Delete(tx, 5, 6) })
 	// Output:
-	// {Insert:hello world Retain:0 Erase:0}
-	// {Insert: Retain:5 Erase:0}
-	// {Insert: Retain:0 Erase:6}
+	// keep 0, erase 0, insert "hello world"
+	// keep 5, erase 0, insert ""
+	// keep 0, erase 6, insert ""
+}
+
+func ExampleText_Format() {
+	doc := crdt.New(crdt.WithClientID(1))
+	text := doc.Text("t")
+	_ = doc.Update(func(tx *crdt.Txn) error {
+		if err := text.Insert(tx, 0, "hello world"); err != nil {
+			return err
+		}
+		return text.Format(tx, 0, 5, crdt.Attr{Key: "bold", Value: []byte("true")})
+	})
+	_ = doc.View(func(tx *crdt.ReadTxn) error {
+		for run := range text.Delta(tx) {
+			fmt.Printf("%q", run.Insert)
+			for _, a := range run.Attrs {
+				fmt.Printf(" %s: %s", a.Key, a.Value)
+			}
+			fmt.Println()
+		}
+		return nil
+	})
+	// Output:
+	// "hello" bold: true
+	// " world"
 }
 
 func ExampleInspect() {

@@ -64,14 +64,16 @@ func (c *cursor) forward() {
 
 // place makes a new item at the cursor and steps over it.
 func (c *cursor) place(self uint32, k kind, content []byte, n uint32) {
-	x, _ := c.t.insert(self, c.b, c.left, c.right, 0, k, content, n)
-	c.right = x
+	c.right, _ = c.t.insert(self, c.b, c.left, c.right, 0, k, content, n)
 	c.forward()
 }
 
 func (c *cursor) placeMark(self uint32, m mark) {
 	content := lib0.AppendString(lib0.AppendString(nil, m.key), m.json)
-	c.place(self, kindFormat, content, 1)
+	x, it := c.t.insert(self, c.b, c.left, c.right, 0, kindFormat, content, 1)
+	c.t.doc.shareObject(it, m)
+	c.right = x
+	c.forward()
 }
 
 // skipAgreeing steps over deleted items and over marks that say what is wanted anyway.

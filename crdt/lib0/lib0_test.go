@@ -185,3 +185,31 @@ func FuzzPrimitives(f *testing.F) {
 		}
 	})
 }
+
+// Texts as JSON.stringify writes them.
+func TestAppendJSON(t *testing.T) {
+	for _, tc := range []struct {
+		v    Any
+		want string
+	}{
+		{Undefined(), "null"},
+		{Null(), "null"},
+		{Bool(true), "true"},
+		{Int(-5), "-5"},
+		{Float(0.1), "0.1"},
+		{Float(1e21), "1e+21"},
+		{Float(123456789012345680000), "123456789012345680000"},
+		{Float(1e-7), "1e-7"},
+		{Float(1.5e-10), "1.5e-10"},
+		{Float(0.000001), "0.000001"},
+		{Float(math.Copysign(0, -1)), "0"},
+		{Float(math.NaN()), "null"},
+		{String("a\"\\\b\f\n\r\t\x01é\u2028<"), `"a\"\\\b\f\n\r\t\u0001é` + "\u2028" + `<"`},
+		{List(Int(1), String("")), `[1,""]`},
+		{Object([]string{"b", "a"}, []Any{Null(), List()}), `{"b":null,"a":[]}`},
+	} {
+		if got := string(AppendJSON(nil, tc.v)); got != tc.want {
+			t.Errorf("%s, want %s", got, tc.want)
+		}
+	}
+}
