@@ -208,10 +208,9 @@ func (b *memberBus) Subscribe(types any, opts ...event.SubscriptionOpt) (event.S
 		return nil, err
 	}
 	s := &memberSubscription{Subscription: inner, out: make(chan any), closing: make(chan struct{})}
-	if !b.h.tasks.Go("member events", func(ctx context.Context) error { s.forward(ctx, b.keep); return nil }) {
-		inner.Close()
-		return nil, ErrClosed
-	}
+	// On a closed host the subscription stays silent. It must not fail: gossipsub subscribes from a goroutine of its own
+	// some time after its start, and forgets to release its address book if that fails.
+	b.h.tasks.Go("member events", func(ctx context.Context) error { s.forward(ctx, b.keep); return nil })
 	return s, nil
 }
 
