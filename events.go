@@ -1,0 +1,139 @@
+package collab
+
+import (
+	"context"
+
+	"github.com/studio-whip/collab/internal/feed"
+)
+
+// Event is one of the event structs below. Events are hints for a user interface; the state that they speak of can
+// always be read from the session.
+type Event interface{ isEvent() }
+
+type (
+	// PeerChanged says that a member's device came or went.
+	PeerChanged struct {
+		Who    MemberID
+		Online bool
+		Path   Path
+	}
+	// PeerRejected says that somebody tried to connect and was refused. Peer is the transport's name of the stranger.
+	PeerRejected struct {
+		Peer   string
+		Reason error
+	}
+	// MemberChanged says that somebody joined or that a role changed.
+	MemberChanged struct{ Member Member }
+	// DocChanged says that a document changed, here or, if Remote, elsewhere.
+	DocChanged struct {
+		Doc    string
+		Remote bool
+	}
+	// SecurityAlert is something a person should look at.
+	SecurityAlert struct {
+		Kind   AlertKind
+		Who    MemberID
+		Event  EventID
+		Detail string
+	}
+	// StoreChanged says that the store on this device has failed (Err says how) or works again (nil).
+	StoreChanged struct{ Err error }
+	// Message is what a member sent with [Session.Broadcast].
+	Message struct {
+		From    MemberID
+		Topic   string
+		Payload []byte
+	}
+	// StatusChanged says that [Session.Status] gives another answer.
+	StatusChanged struct{ Status Status }
+	// Missed says that Count events were dropped here because the subscriber was slow; read the state again.
+	Missed struct{ Count uint64 }
+)
+
+func (PeerChanged) isEvent()   {}
+func (PeerRejected) isEvent()  {}
+func (MemberChanged) isEvent() {}
+func (DocChanged) isEvent()    {}
+func (SecurityAlert) isEvent() {}
+func (StoreChanged) isEvent()  {}
+func (Message) isEvent()       {}
+func (StatusChanged) isEvent() {}
+func (Missed) isEvent()        {}
+
+// AlertKind is what a [SecurityAlert] is about.
+type AlertKind uint8
+
+// Kinds of alerts.
+const (
+	AlertEquivocation     AlertKind = iota + 1 // a device signed two different things in one place of its chain
+	AlertSnapshotDisputed                      // a peer served a document that its signed history does not give
+	AlertDeviceInDoubt                         // this device's store is older than what others hold of it
+	AlertUnapplied                             // a signed edit cannot be applied to its document
+	AlertCannotWrite                           // own edits are kept but cannot be signed
+)
+
+var alertNames = map[AlertKind]string{
+	AlertEquivocation: "equivocation", AlertSnapshotDisputed: "disputed snapshot", AlertDeviceInDoubt: "device in doubt",
+	AlertUnapplied: "edit not applied", AlertCannotWrite: "edits not signed",
+}
+
+// String names the kind for people.
+func (k AlertKind) String() string {
+	if name, ok := alertNames[k]; ok {
+		return name
+	}
+	return "unknown alert"
+}
+
+// newEvents makes the queue of a session's events: what only tells the latest state of one thing merges.
+func newEvents() *feed.Feed[Event] {
+	return feed.New(feed.Options[Event]{
+		Key: func(e Event) (any, bool) {
+			switch e := e.(type) {
+			case PeerChanged:
+				return struct {
+					who MemberID
+					of  string
+				}{e.Who, "peer"}, true
+			case DocChanged:
+				return e, true
+			case StatusChanged:
+				return "status", true
+			}
+			return nil, false
+		},
+		Missed: func(n uint64) Event { return Missed{Count: n} },
+	})
+}
+
+// Events returns a channel of all events from now on, closed when ctx ends or the session closes. It never blocks
+// the session: the queue holds 256; PeerChanged, DocChanged and StatusChanged merge (the latest wins), others drop
+// oldest-first behind one [Missed].
+func (s *Session) Events(ctx context.Context) <-chan Event { return s.events.Subscribe(ctx) }
+
+// Subscribe is [Session.Events] for one type of event. A slow subscriber misses events in silence; subscribe to
+// [Missed] as well, or read the state again from time to time.
+func Subscribe[T Event](ctx context.Context, s *Session) <-chan T {
+	out := make(chan T)
+	in := s.Events(ctx)
+	if !s.tasks.Go("subscription", func(context.Context) error {
+		defer close(out)
+		for e := range in {
+			t, ok := e.(T)
+			if !ok {
+				continue
+			}
+			select {
+			case out <- t:
+			case <-ctx.Done():
+				return nil
+			case <-s.tasks.Context().Done():
+				return nil
+			}
+		}
+		return nil
+	}) {
+		close(out)
+	}
+	return out
+}

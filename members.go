@@ -1,0 +1,170 @@
+package collab
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"time"
+
+	"github.com/studio-whip/collab/governance"
+	"github.com/studio-whip/collab/identity"
+	"github.com/studio-whip/collab/sync/membership"
+)
+
+// Bounds of an invite.
+const (
+	defaultInviteLife = 72 * time.Hour
+	maxInviteLife     = 30 * 24 * time.Hour
+	maxInviteUses     = 1000
+)
+
+// Invite returns a code that lets its holder in, by default once, as an editor, within 72 hours. Whoever holds the code
+// can use it: send it by a way that you trust. Only managers invite; others get [ErrDenied].
+//
+// The code names this device's addresses, so this node must be running and reachable when it is used.
+func (s *Session) Invite(ctx context.Context, o InviteOptions) (code string, err error) {
+	if err := s.alive(); err != nil {
+		return "", err
+	}
+	if role := s.membership.State().Role(s.node.self.Device.Member); role < RoleManager {
+		return "", fmt.Errorf("%w: invite: your role is %s, inviting needs a manager", ErrDenied, role)
+	}
+	if o.Role == governance.None {
+		o.Role = RoleEditor
+	}
+	if o.Expires == 0 {
+		o.Expires = defaultInviteLife
+	}
+	if o.Uses == 0 {
+		o.Uses = 1
+	}
+	if o.Expires < 0 || o.Expires > maxInviteLife {
+		return "", fmt.Errorf("collab: invite: expires after %s; choose between nothing (72 h) and %s", o.Expires, maxInviteLife)
+	}
+	if o.Uses < 0 || o.Uses > maxInviteUses {
+		return "", fmt.Errorf("collab: invite: %d uses; choose between 1 and %d", o.Uses, maxInviteUses)
+	}
+	code, err = s.membership.CreateInvite(ctx, membership.InviteOptions{
+		Role: o.Role, Expires: o.Expires, Uses: o.Uses, Approve: o.Approve, Compact: o.Compact,
+	})
+	return code, wrap("invite", err)
+}
+
+// CancelInvite makes a code worthless at every host that hears of it. Whoever was admitted by it stays.
+func (s *Session) CancelInvite(ctx context.Context, code string) error {
+	if err := s.alive(); err != nil {
+		return err
+	}
+	return wrap("cancel invite", s.membership.CancelInvite(ctx, code))
+}
+
+// SetRole grants a member a higher role. A manager grants up to editor; naming a manager needs the manager quorum. The
+// error is a *[DeniedError] that says which rule stands in the way and what would be needed.
+func (s *Session) SetRole(ctx context.Context, who MemberID, r Role) error {
+	if err := s.alive(); err != nil {
+		return err
+	}
+	_, err := s.membership.Propose(ctx, governance.KindRoleGrant, &governance.RoleGrant{Member: who, Role: r})
+	return wrap(fmt.Sprintf("grant %s the role %s", who.Short(), r), err)
+}
+
+// Audit yields the signed governance events after the given one (zero: from the first) in an order that respects
+// causality.
+func (s *Session) Audit(after EventID) iter.Seq2[AuditEntry, error] {
+	return func(yield func(AuditEntry, error) bool) {
+		if err := s.alive(); err != nil {
+			yield(AuditEntry{}, err)
+			return
+		}
+		var entries []governance.AuditEntry
+		s.membership.View(func(log *governance.Log) {
+			for e := range log.Audit(after) {
+				entries = append(entries, e)
+			}
+		})
+		names := s.names()
+		for _, e := range entries {
+			if !yield(auditEntry(e, names), nil) {
+				return
+			}
+		}
+	}
+}
+
+// Explain says whether an event counts, why not, and which other event voids it.
+func (s *Session) Explain(id EventID) (Explanation, error) {
+	if err := s.alive(); err != nil {
+		return Explanation{}, err
+	}
+	var (
+		x   Explanation
+		err error
+	)
+	s.membership.View(func(log *governance.Log) { x, err = log.Explain(id) })
+	return x, wrap("explain event", err)
+}
+
+// names maps members to what they call themselves.
+func (s *Session) names() map[MemberID]string {
+	names := map[MemberID]string{}
+	for _, m := range s.membership.State().Members() {
+		names[m.ID] = m.Cert.Display
+	}
+	return names
+}
+
+func auditEntry(e governance.AuditEntry, names map[MemberID]string) AuditEntry {
+	out := AuditEntry{ID: e.ID, By: e.Member, Kind: e.Kind.String(), Counts: e.Counts, Raw: e.Event.Raw}
+	if e.Event.THint != nil {
+		out.Time = time.Unix(int64(*e.Event.THint), 0)
+	}
+	out.Summary = summary(e, names)
+	if !e.Counts {
+		out.Summary += " (void: " + e.Because + ")"
+	}
+	return out
+}
+
+// summary says in words what an event does.
+func summary(e governance.AuditEntry, names map[MemberID]string) string {
+	name := func(id MemberID) string {
+		if n, ok := names[id]; ok {
+			return n
+		}
+		return id.Short()
+	}
+	by := name(e.Member)
+	body, err := governance.DecodeBody(e.Event)
+	if err != nil {
+		return fmt.Sprintf("%s: an act of kind %d that this build does not know", by, e.Kind)
+	}
+	switch b := body.(type) {
+	case *governance.KeyEpoch:
+		return by + " minted a new project key"
+	case *governance.InviteCreate:
+		return fmt.Sprintf("%s invited %d %s(s)", by, b.MaxUses, b.Role)
+	case *governance.Admit:
+		who := "somebody"
+		if cert, err := identity.ParseIdentityCert(b.Identity); err == nil {
+			who = cert.Display
+		}
+		return fmt.Sprintf("%s admitted %s as %s", by, who, b.Role)
+	case *governance.RoleGrant:
+		return fmt.Sprintf("%s made %s %s", by, name(b.Member), b.Role)
+	case *governance.Revoke:
+		return fmt.Sprintf("%s removed %s: %s", by, name(b.Member), b.Reason)
+	case *governance.ChainOpen:
+		return fmt.Sprintf("%s opened chain %d", by, b.ChainNo)
+	}
+	return by + ": " + e.Kind.String()
+}
+
+// policy asks the host's person; nil admits everybody who holds a valid invite.
+func (c *config) policy() membership.JoinPolicy {
+	if c.joinPolicy == nil {
+		return nil
+	}
+	return func(ctx context.Context, r membership.JoinRequest) error {
+		return c.joinPolicy(ctx, JoinRequest{Identity: identityOf(r.Identity), Words: r.Words})
+	}
+}

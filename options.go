@@ -1,0 +1,161 @@
+package collab
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/user"
+	"path/filepath"
+	"time"
+
+	"github.com/studio-whip/collab/internal/wire"
+	"github.com/studio-whip/collab/keystore"
+)
+
+// KeyStore keeps small secrets, at most 2,000 bytes, by name. Packages keystore/osring (the operating system's
+// keychain), keystore/file (a file under a passphrase) and keystore/memory have built-in ones.
+type KeyStore = keystore.Store
+
+// JoinPolicy decides on a person who holds a valid invite; an error refuses them. It may block on a question to a
+// person; ctx ends with the request.
+type JoinPolicy func(ctx context.Context, r JoinRequest) error
+
+// Option changes one default of [Open].
+type Option func(*config) error
+
+type config struct {
+	dir        string
+	memory     bool
+	name       string
+	keys       KeyStore
+	listen     []string
+	logger     *slog.Logger
+	joinPolicy JoinPolicy
+
+	random io.Reader
+	now    func() time.Time
+}
+
+// maxDisplayName is the cap of a display name in bytes of UTF-8.
+const maxDisplayName = 64
+
+func newConfig(opts []Option) (*config, error) {
+	c := &config{logger: slog.New(slog.DiscardHandler), random: rand.Reader, now: time.Now}
+	for _, o := range opts {
+		if err := o(c); err != nil {
+			return nil, err
+		}
+	}
+	if c.memory && c.dir != "" {
+		return nil, errors.New("collab: WithMemory and WithDir exclude each other; leave one out")
+	}
+	if c.dir == "" && !c.memory {
+		base, err := os.UserConfigDir()
+		if err != nil {
+			return nil, fmt.Errorf("collab: no place for the state: %w; name one with WithDir", err)
+		}
+		c.dir = filepath.Join(base, "collab")
+	}
+	if c.name == "" {
+		c.name = osUserName()
+	}
+	return c, nil
+}
+
+// osUserName is the name of the operating system's user, shortened to what a certificate holds.
+func osUserName() string {
+	name := "someone"
+	if u, err := user.Current(); err == nil {
+		switch {
+		case u.Name != "":
+			name = u.Name
+		case u.Username != "":
+			name = u.Username
+		}
+	}
+	if wire.CheckText(wire.NFC(name), maxDisplayName) != nil {
+		return "someone"
+	}
+	return wire.NFC(name)
+}
+
+// WithDir keeps all state under path, which is created with mode 0700. Default: "collab" under os.UserConfigDir.
+func WithDir(path string) Option {
+	return func(c *config) error {
+		if path == "" {
+			return errors.New("collab: WithDir needs a path")
+		}
+		c.dir = path
+		return nil
+	}
+}
+
+// WithMemory keeps everything in memory and nothing on disk; for tests. Keys are kept in memory too unless
+// [WithKeyStore] is given.
+func WithMemory() Option {
+	return func(c *config) error {
+		c.memory = true
+		return nil
+	}
+}
+
+// WithName sets the display name that a new identity is made with, at most 64 bytes of UTF-8 without control
+// characters. It has no effect on a device that has an identity. Default: the operating system's user.
+func WithName(display string) Option {
+	return func(c *config) error {
+		c.name = wire.NFC(display)
+		if c.name == "" {
+			return errors.New("collab: WithName needs a name")
+		}
+		if err := wire.CheckText(c.name, maxDisplayName); err != nil {
+			return fmt.Errorf("collab: display name: %w", err)
+		}
+		return nil
+	}
+}
+
+// WithKeyStore keeps the device's key in ks. Default: the operating system's keychain; there is no silent fall-back
+// where that is unusable.
+func WithKeyStore(ks KeyStore) Option {
+	return func(c *config) error {
+		if ks == nil {
+			return errors.New("collab: WithKeyStore needs a key store")
+		}
+		c.keys = ks
+		return nil
+	}
+}
+
+// WithListen sets the addresses to listen on, in multiaddr form such as "/ip4/127.0.0.1/udp/0/quic-v1" and
+// "/ip4/127.0.0.1/tcp/0". Default: QUIC and TCP on all interfaces, on ports that the system picks.
+func WithListen(multiaddrs ...string) Option {
+	return func(c *config) error {
+		if len(multiaddrs) == 0 {
+			return errors.New("collab: WithListen needs at least one address")
+		}
+		c.listen = multiaddrs
+		return nil
+	}
+}
+
+// WithLogger sends the log to l. It never holds keys, names or content. Default: discard.
+func WithLogger(l *slog.Logger) Option {
+	return func(c *config) error {
+		if l != nil {
+			c.logger = l
+		}
+		return nil
+	}
+}
+
+// WithJoinPolicy asks fn about everybody who comes with a valid invite. Default: accept.
+func WithJoinPolicy(fn JoinPolicy) Option {
+	return func(c *config) error {
+		c.joinPolicy = fn
+		return nil
+	}
+}

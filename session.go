@@ -1,0 +1,287 @@
+package collab
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"sync"
+
+	"github.com/studio-whip/collab/governance"
+	"github.com/studio-whip/collab/identity"
+	"github.com/studio-whip/collab/internal/feed"
+	"github.com/studio-whip/collab/internal/store"
+	"github.com/studio-whip/collab/internal/task"
+	"github.com/studio-whip/collab/sync/coordinator"
+	"github.com/studio-whip/collab/sync/foundation"
+	"github.com/studio-whip/collab/sync/journal"
+	"github.com/studio-whip/collab/sync/live"
+	"github.com/studio-whip/collab/sync/membership"
+)
+
+// Session is one open project. Methods are safe for concurrent use.
+type Session struct {
+	node        *Node
+	id          ProjectID
+	store       *store.Store
+	membership  *membership.Project
+	journal     *journal.Journal
+	live        *live.Topic
+	foundation  *foundation.Foundation
+	coordinator *coordinator.Coordinator
+	events      *feed.Feed[Event]
+	tasks       *task.Group
+
+	mu     sync.Mutex
+	docs   map[[16]byte]*Doc
+	closed bool
+	err    error
+	done   chan struct{}
+}
+
+// newSession brings up a project's tiers from the lowest to the highest; what came up is taken down if one fails.
+func newSession(n *Node, id ProjectID, start func(membership.Config) (*membership.Project, error)) (_ *Session, err error) {
+	s := &Session{
+		node: n, id: id, docs: map[[16]byte]*Doc{}, done: make(chan struct{}),
+		events: newEvents(), tasks: task.New(n.tasks.Context()),
+	}
+	st, record, err := n.home.openStore(id)
+	if err != nil {
+		s.events.Close()
+		return nil, errors.Join(wrap("open the project's store", err), s.tasks.Close())
+	}
+	s.store = st
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.shutDown())
+			if known, e := n.home.has(id); e == nil && !known {
+				n.home.discard(record)
+			}
+		}
+	}()
+	s.membership, err = start(membership.Config{Store: st, JoinPolicy: n.cfg.policy()})
+	if err != nil {
+		return nil, wrap("open the project", err)
+	}
+	if err := s.startContent(); err != nil {
+		return nil, err
+	}
+	record.Title = s.membership.Root().Title
+	if err := n.home.remember(record); err != nil {
+		return nil, wrap("remember the project", err)
+	}
+	return s, nil
+}
+
+// startContent brings up the tiers that carry documents.
+func (s *Session) startContent() (err error) {
+	n := s.node
+	s.journal, err = journal.Open(s.tasks.Context(), journal.Config{
+		Store: s.store, Governance: s.membership,
+		Self:   journal.Self{Identity: n.self.Identity.ID, Device: n.self.Device.ID, Keys: n.self.Keys},
+		Random: n.cfg.random, Now: n.cfg.now, Logger: n.cfg.logger,
+	})
+	if err != nil {
+		return wrap("open the documents", err)
+	}
+	s.foundation = n.tier2.Join(foundation.Config{Project: s.id, State: s.membership.State, Journal: s.journal})
+	s.coordinator = coordinator.New(coordinator.Config{
+		Host: n.host, Self: n.self.Device.ID, State: s.membership.State, Addresses: s.membership.Addresses,
+		Rounds: []coordinator.Round{
+			{Name: "governance events", Run: s.membership.Pull},
+			{Name: "content", Run: s.pullContent},
+		},
+		OnPeer: s.peerChanged, Logger: n.cfg.logger,
+	})
+	s.live, err = n.gossip.Join(live.Config{
+		Project: s.membership, Journal: s.journal, Keys: n.self.Keys, Identity: n.self.Identity, Device: n.self.Device,
+		Random: n.cfg.random, Now: n.cfg.now, Logger: n.cfg.logger,
+		OnGap: s.coordinator.Gap, OnMessage: s.message, OnError: s.storeFailed,
+	})
+	if err != nil {
+		return wrap("join the project's topic", err)
+	}
+	s.journal.OnOwn(s.live.Publish)
+	s.journal.OnGap(func(journal.Gap) { s.coordinator.Gap() })
+	s.journal.OnAlert(s.alert)
+	s.membership.OnChange(s.governanceChanged)
+	s.tasks.Go("coordinator", s.coordinator.Serve)
+	return nil
+}
+
+// shutDown takes the tiers down from the highest to the lowest.
+func (s *Session) shutDown() error {
+	var errs []error
+	if s.live != nil {
+		errs = append(errs, s.live.Close())
+	}
+	errs = append(errs, s.tasks.Close())
+	if s.foundation != nil {
+		s.foundation.Close()
+	}
+	if s.journal != nil {
+		errs = append(errs, s.journal.Close())
+	}
+	if s.membership != nil {
+		errs = append(errs, s.membership.Close())
+	}
+	if s.store != nil {
+		errs = append(errs, s.store.Close())
+	}
+	s.events.Close()
+	return errors.Join(errs...)
+}
+
+// Close ends the session: it signs and saves what was edited, waits for every goroutine and closes the store. Closing
+// again does nothing.
+func (s *Session) Close() error {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		<-s.done
+		return nil
+	}
+	s.closed = true
+	s.err = ErrClosed
+	s.mu.Unlock()
+	err := s.shutDown()
+	s.node.mu.Lock()
+	delete(s.node.sessions, s.id)
+	s.node.mu.Unlock()
+	close(s.done)
+	return wrap("close the project", err)
+}
+
+// Done is closed when the session has ended for good; Err then says why.
+func (s *Session) Done() <-chan struct{} { return s.done }
+
+// Err says why the session has ended: [ErrClosed]. It is nil while the session lives.
+func (s *Session) Err() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.err
+}
+
+func (s *Session) alive() error { return s.Err() }
+
+// ID returns the project's identifier.
+func (s *Session) ID() ProjectID { return s.id }
+
+// Name returns the project's name.
+func (s *Session) Name() string { return s.membership.Root().Title }
+
+// Me describes this device's owner as a member.
+func (s *Session) Me() Member {
+	return s.member(s.node.self.Identity, s.membership.State())
+}
+
+// Members yields everybody who is or was a member, in the order of admission.
+func (s *Session) Members() iter.Seq[Member] {
+	return func(yield func(Member) bool) {
+		st := s.membership.State()
+		for _, m := range st.Members() {
+			if !yield(s.member(m.Cert, st)) {
+				return
+			}
+		}
+	}
+}
+
+// member describes the holder of a certificate in a state.
+func (s *Session) member(cert *identity.IdentityCert, st *governance.State) Member {
+	m := Member{Identity: identityOf(cert), Role: st.Role(cert.Member()), State: MemberActive}
+	if m.Role == governance.None {
+		m.State = MemberRemoved
+	}
+	m.Online = m.ID == s.node.self.Device.Member
+	for _, device := range s.coordinator.Online() {
+		if d, ok := st.Device(device); ok && d.Member == m.ID {
+			m.Online = true
+		}
+	}
+	return m
+}
+
+// Status says how the session stands.
+func (s *Session) Status() Status {
+	synced, err := s.coordinator.Status()
+	return Status{
+		Peers: len(s.coordinator.Online()), Held: s.journal.Held(), Synced: synced,
+		Root: s.membership.Root().ID, Err: err,
+	}
+}
+
+// Broadcast sends the host's own small message, at most 32 KiB, under a topic of at most 64 bytes to the members who
+// are present. Messages of one sender arrive in order or not at all; they are not stored.
+func (s *Session) Broadcast(ctx context.Context, topic string, payload []byte) error {
+	if err := s.alive(); err != nil {
+		return err
+	}
+	return wrap("broadcast", s.live.Send(ctx, topic, payload))
+}
+
+// fetchFirst gets a newcomer the first state from the device that admitted them.
+func (s *Session) fetchFirst(ctx context.Context, host identity.DeviceID) error {
+	if err := s.membership.Pull(ctx, host); err != nil {
+		return err
+	}
+	return s.foundation.FetchSnapshots(ctx, host)
+}
+
+// pullContent runs anti-entropy with a device; what this device wrote before a crash is then here as far as that one
+// knew it.
+func (s *Session) pullContent(ctx context.Context, device identity.DeviceID) error {
+	if err := s.foundation.Sync(ctx, device); err != nil {
+		return err
+	}
+	s.journal.Pulled(device)
+	s.live.Renew() // now the device can judge it
+	return nil
+}
+
+// What the tiers report becomes events.
+
+func (s *Session) peerChanged(device identity.DeviceID, online bool) {
+	st := s.membership.State()
+	d, ok := st.Device(device)
+	if !ok {
+		return
+	}
+	path := PathNone
+	if online {
+		path = PathDirect
+	}
+	s.events.Send(PeerChanged{Who: d.Member, Online: online, Path: path})
+	s.events.Send(StatusChanged{Status: s.Status()})
+}
+
+func (s *Session) governanceChanged(c membership.Change) {
+	s.journal.Changed()
+	s.coordinator.RosterChanged(c.Before)
+	s.live.RosterChanged()
+	for _, m := range c.After.Members() {
+		if c.Before.Role(m.ID) != c.After.Role(m.ID) {
+			s.events.Send(MemberChanged{Member: s.member(m.Cert, c.After)})
+		}
+	}
+}
+
+func (s *Session) message(m live.Message) {
+	s.events.Send(Message{From: m.From, Topic: m.Topic, Payload: m.Payload})
+}
+
+func (s *Session) storeFailed(err error) { s.events.Send(StoreChanged{Err: err}) }
+
+func (s *Session) alert(a journal.Alert) {
+	kinds := map[journal.AlertKind]AlertKind{
+		journal.AlertFork: AlertEquivocation, journal.AlertSnapshot: AlertSnapshotDisputed,
+		journal.AlertDoubt: AlertDeviceInDoubt, journal.AlertUnapplied: AlertUnapplied, journal.AlertChain: AlertCannotWrite,
+	}
+	alert := SecurityAlert{Kind: kinds[a.Kind], Detail: a.Kind.String()}
+	if a.Err != nil {
+		alert.Detail += ": " + a.Err.Error()
+	}
+	if d, ok := s.membership.State().Device(a.Device); ok {
+		alert.Who = d.Member
+	}
+	s.events.Send(alert)
+}
