@@ -153,7 +153,6 @@ type peer struct {
 	slow  *naive
 	clock uint64
 	inbox []naiveOp // for the reference, which waits by itself
-	seen  int       // how many of all updates have been delivered in order
 	out   [][]byte
 }
 
