@@ -2,8 +2,10 @@ package crdt
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"math/big"
+	"slices"
 
 	"github.com/studio-whip/collab/crdt/lib0"
 )
@@ -112,6 +114,34 @@ func anyOf(x any, depth int) (lib0.Any, error) {
 		return objectOf(x, depth)
 	}
 	return intOf(x)
+}
+
+func listOf(xs []any, depth int) (lib0.Any, error) {
+	vs := make([]lib0.Any, len(xs))
+	for i, x := range xs {
+		v, err := anyOf(x, depth+1)
+		if err != nil {
+			return v, err
+		}
+		vs[i] = v
+	}
+	return lib0.List(vs...), nil
+}
+
+func objectOf(m map[string]any, depth int) (lib0.Any, error) {
+	keys := slices.Sorted(maps.Keys(m))
+	vs := make([]lib0.Any, len(keys))
+	for i, k := range keys {
+		if !validText(k) {
+			return lib0.Any{}, ErrValue
+		}
+		v, err := anyOf(m[k], depth+1)
+		if err != nil {
+			return v, err
+		}
+		vs[i] = v
+	}
+	return lib0.Object(keys, vs), nil
 }
 
 func intOf(x any) (lib0.Any, error) {
