@@ -61,6 +61,9 @@ func (j *Journal) enqueue(doc DocID, updates [][]byte) error {
 	if err == nil {
 		err = j.hold(r, doc, updates)
 	}
+	if r != nil {
+		r.past = nil // what the documents before the present one have emitted is taken now
+	}
 	if err != nil && r != nil {
 		r.stale = true
 		j.poke(j.wakeBuild)
@@ -85,33 +88,54 @@ func (j *Journal) appendAll(ctx context.Context) error {
 
 // hold puts own edits into the outbox, at most MaxUpdate bytes to a batch.
 func (j *Journal) hold(r *Replica, doc DocID, updates [][]byte) error {
-	var parts [][]byte
+	var parts []*held // of one update each
 	for _, u := range updates {
+		no := j.own.no
 		if r != nil {
 			var err error
-			if u, err = r.reissued(u); err != nil {
+			if u, err = reissueAll(u, r.moves); err != nil {
 				return err
 			}
+			no = r.madeOn(u)
 		}
-		if err := createsOnly(u, j.own.client); err != nil {
+		if err := createsOnly(u, j.clientOf(no)); err != nil {
 			return err
 		}
 		cut, err := split(u, MaxUpdate)
 		if err != nil {
 			return err
 		}
-		parts = append(parts, cut...)
-	}
-	for len(parts) > 0 {
-		n, size := 0, 0
-		for n < len(parts) && n < maxBatch && (n == 0 || size+len(parts[n]) <= MaxUpdate) {
-			size += len(parts[n])
-			n++
+		for _, p := range cut {
+			parts = append(parts, &held{heldRecord: heldRecord{Doc: doc, ChainNo: no, Updates: [][]byte{p}}})
 		}
-		j.outbox = append(j.outbox, &held{heldRecord: heldRecord{Doc: doc, Client: j.own.client, Updates: parts[:n:n]}})
-		parts = parts[n:]
+	}
+	for _, p := range parts {
+		if last := len(j.outbox) - 1; last >= 0 && j.outbox[last].joins(p) {
+			j.outbox[last].Updates = append(j.outbox[last].Updates, p.Updates...)
+		} else {
+			j.outbox = append(j.outbox, p)
+		}
 	}
 	return nil
+}
+
+// joins reports whether the next batch can be one with h, which is not stored yet.
+func (h *held) joins(next *held) bool {
+	size := 0
+	for _, u := range append(h.Updates[:len(h.Updates):len(h.Updates)], next.Updates...) {
+		size += len(u)
+	}
+	return h.no == 0 && h.Doc == next.Doc && h.ChainNo == next.ChainNo && size <= MaxUpdate && len(h.Updates) < maxBatch
+}
+
+// madeOn returns the own chain under whose client ID an update makes structs; the present one if it makes none.
+func (r *Replica) madeOn(u []byte) uint32 {
+	for _, no := range r.past {
+		if _, makes := startOf([][]byte{u}, r.j.clientOf(no)); makes {
+			return no
+		}
+	}
+	return r.no
 }
 
 // mayWrite fails with ErrReadOnly unless this device may write in the present state.
@@ -140,7 +164,7 @@ func (j *Journal) flush() (signed []*envelope.Envelope) {
 	for _, h := range j.outbox {
 		j.keepHeld(h)
 	}
-	if len(j.outbox) > 0 && !j.own.open {
+	if len(j.outbox) > 0 {
 		j.poke(j.wakeOpen)
 	}
 	if len(signed) > 0 {
@@ -202,15 +226,15 @@ func (j *Journal) stand(c *chain) (s standing, err error) {
 // sign makes an envelope of a batch, with the session's introduction before the first. What it returns is stored even
 // if it fails.
 func (j *Journal) sign(h *held) (envs []*envelope.Envelope, err error) {
-	if !j.own.open {
+	if !j.usable(h.ChainNo) {
 		return nil, fmt.Errorf("%w: the chain is not open", errNotYet)
 	}
-	c := j.chain(chainKey{j.self.Device, j.own.no})
+	c := j.chain(chainKey{j.self.Device, h.ChainNo})
 	s, err := j.stand(c)
 	if err != nil {
 		return nil, err
 	}
-	if !j.own.introduced {
+	if !j.own.introduced[c.key.no] {
 		e, err := j.introduce(c, s.heads)
 		if err != nil {
 			return nil, err
@@ -256,7 +280,7 @@ func (j *Journal) introduce(c *chain, heads []governance.EventID) (*envelope.Env
 		return nil, fmt.Errorf("own introduction would not count: %w", err)
 	}
 	j.commit(c, []judged{item}, e.Sig, true)
-	j.own.introduced = true
+	j.own.introduced[c.key.no] = true
 	return e, nil
 }
 
@@ -273,12 +297,18 @@ func (j *Journal) Introduce(ctx context.Context) (bool, error) {
 	switch {
 	case j.closed:
 		return false, ErrClosed
-	case j.own.introduced:
-		return true, nil
-	case !j.own.open:
+	case !j.usable(j.own.no):
 		j.own.wanted = true
 		j.poke(j.wakeOpen)
 		return false, nil
+	}
+	return j.introduceNow()
+}
+
+// introduceNow makes the session's introduction unless there is one; the chain is usable and j.mu is held.
+func (j *Journal) introduceNow() (bool, error) {
+	if j.own.introduced[j.own.no] {
+		return true, nil
 	}
 	c := j.chain(chainKey{j.self.Device, j.own.no})
 	var heads []governance.EventID
@@ -297,5 +327,5 @@ func (j *Journal) Chain() (envelope.ChainHead, bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	c := j.chain(chainKey{j.self.Device, j.own.no})
-	return j.next(c).Head(), j.own.open
+	return j.next(c).Head(), j.usable(j.own.no)
 }

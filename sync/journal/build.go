@@ -29,7 +29,7 @@ const (
 
 // construct makes a document from the envelopes that count; j.mu is held. Edits that are not signed are not in it.
 func (j *Journal) construct(r *Replica, begin from) (b built, err error) {
-	b.doc = crdt.New(crdt.WithClientID(j.own.client))
+	b.doc = crdt.New()
 	if begin == fromLocal {
 		local, err := j.loadLocal(r.ID, b.doc)
 		if err != nil {
@@ -103,27 +103,60 @@ func (j *Journal) entries(id DocID, n uint64, fn func(*envelope.Envelope) error)
 	}
 }
 
-// finish adds what is not signed yet to a document that was constructed; j.mu is held.
-func (j *Journal) finish(r *Replica, doc *crdt.Doc) error {
-	var updates [][]byte
+// finish makes a document that was constructed the replica's, with the own edits that are not signed, and a client ID
+// to go on with. j.mu is held.
+func (j *Journal) finish(r *Replica, b built) error {
+	signed := j.signedIn(b.doc)
+	for _, e := range j.unsigned(r) {
+		if _, err := apply(b.doc, e); err != nil {
+			return fmt.Errorf("journal: own unsigned edit: %w", err)
+		}
+	}
+	waits := b.doc.Pending()
+	blocked := func(no uint32) bool {
+		return slices.ContainsFunc(waits, func(w crdt.Range) bool { return w.Client == j.clientOf(no) })
+	}
+	for blocked(r.no) {
+		j.divert(r, blocked)
+	}
+	if err := b.doc.SetClientID(j.clientOf(r.no)); err != nil {
+		return err
+	}
+	r.content, r.signed, r.stale, r.todo = b.content, signed, false, nil
+	r.starved = b.starved && len(b.doc.Missing()) > 0
+	r.use(b.doc)
+	return nil
+}
+
+// unsigned lists the own edits of a document that are not in envelopes. What cannot be re-issued is left out.
+func (j *Journal) unsigned(r *Replica) (out []edit) {
 	for _, h := range j.outbox {
 		if h.Doc == r.ID {
-			updates = append(updates, h.Updates...)
+			out = append(out, edit{updates: h.Updates})
 		}
 	}
 	for _, u := range r.unsent() {
-		moved, err := r.reissued(u)
-		if err != nil {
-			return err
-		}
-		updates = append(updates, moved)
-	}
-	for _, u := range updates {
-		if _, err := doc.ApplyUpdate(u); err != nil {
-			return fmt.Errorf("journal: own unsent edit: %w", err)
+		if moved, err := reissueAll(u, r.moves); err == nil {
+			out = append(out, edit{updates: [][]byte{moved}})
 		}
 	}
-	return nil
+	return out
+}
+
+// signedIn returns, for each own chain, the clock after the last edit in a document that was just constructed.
+func (j *Journal) signedIn(doc *crdt.Doc) map[uint32]uint64 {
+	out := map[uint32]uint64{}
+	for key, c := range j.chains {
+		if key.device == j.self.Device {
+			out[key.no] = clockOf(doc, c.client)
+			for _, w := range doc.Pending() {
+				if w.Client == c.client {
+					out[key.no] = max(out[key.no], w.To)
+				}
+			}
+		}
+	}
+	return out
 }
 
 // openReplica opens a document; j.mu is held.
@@ -134,7 +167,7 @@ func (j *Journal) openReplica(id DocID, name string) (*Replica, error) {
 		}
 		return r, nil
 	}
-	r := &Replica{ID: id, Name: name, j: j, gate: newGate()}
+	r := &Replica{ID: id, Name: name, j: j, gate: newGate(), no: j.own.no}
 	if err := j.loadAdopted(r); err != nil {
 		return nil, err
 	}
@@ -142,15 +175,12 @@ func (j *Journal) openReplica(id DocID, name string) (*Replica, error) {
 	if err != nil {
 		return nil, err
 	}
-	r.content, r.starved = b.content, b.starved
-	r.signedTo = clockOf(b.doc, j.own.client)
-	if r.adopted == nil && (r.tail > tailEnvelopes || r.bytes > tailBytes) {
-		j.saveLocal(r, b.doc)
+	if r.adopted == nil && (b.tail > tailEnvelopes || b.bytes > tailBytes) {
+		j.saveLocal(r.ID, &b.content, b.doc)
 	}
-	if err := j.finish(r, b.doc); err != nil {
+	if err := j.finish(r, b); err != nil {
 		return nil, err
 	}
-	r.use(b.doc)
 	j.replicas[id] = r
 	return r, nil
 }
@@ -203,7 +233,7 @@ func (j *Journal) due(r *Replica) func(*Replica) bool {
 	switch {
 	case j.closed:
 		return nil
-	case r.stale, r.starved && len(r.doc.Missing()) == 0:
+	case r.stale:
 		return j.rebuild
 	case r.adopted != nil && j.complete(r.adopted):
 		return j.verifyAdopted
@@ -247,14 +277,10 @@ func (j *Journal) replace(r *Replica, begin from) error {
 	if err != nil {
 		return err
 	}
-	signedTo := clockOf(b.doc, j.own.client)
-	if err := j.finish(r, b.doc); err != nil {
+	before := r.CRDT()
+	if err := j.finish(r, b); err != nil {
 		return err
 	}
-	before := r.doc
-	r.content, r.stale, r.todo, r.signedTo = b.content, false, nil, signedTo
-	r.starved = b.starved && len(b.doc.Missing()) > 0
-	r.use(b.doc)
 	for _, fn := range r.onReplaced {
 		j.tell(func() { fn(before, b.doc) })
 	}
@@ -292,10 +318,10 @@ func (j *Journal) compare(r *Replica) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	if err := j.finish(r, b.doc); err != nil {
+	if b.doc, err = shadow(b.doc, j.unsigned(r)); err != nil {
 		return false, err
 	}
-	shown, err := shadow(r.doc, r.todo)
+	shown, err := shadow(r.CRDT(), r.todo)
 	if err != nil {
 		return false, err
 	}

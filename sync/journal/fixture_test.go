@@ -109,6 +109,8 @@ type gov struct {
 	log     *governance.Log
 	blind   map[governance.EpochID]bool // epochs whose key has not arrived
 	changed []func()
+	peers   []*gov // who gets own events at once
+	acting  sync.Mutex
 }
 
 func (w *team) gov(p *person) *gov {
@@ -152,6 +154,9 @@ func (g *gov) propose(kind governance.Kind, body any) []byte {
 		g.team.t.Fatal(err)
 	}
 	g.learn(raw)
+	for _, p := range g.peers {
+		p.learn(raw)
+	}
 	return raw
 }
 
@@ -189,7 +194,17 @@ func (g *gov) EpochKey(id governance.EpochID) ([32]byte, bool) {
 	return key, ok && !g.blind[id]
 }
 
+// remove takes a member out, with a new key for the others.
+func (g *gov) remove(p *person, cuts ...governance.Cut) []byte {
+	g.team.t.Helper()
+	g.acting.Lock() // the key names the number of the event that carries it
+	defer g.acting.Unlock()
+	return g.propose(governance.KindRevoke, &governance.Revoke{Member: p.id.Member(), Cuts: cuts, Epoch: g.mint(p.id.Member())})
+}
+
 func (g *gov) OpenChain(context.Context) (uint32, error) {
+	g.acting.Lock()
+	defer g.acting.Unlock()
 	g.mu.Lock()
 	no := uint32(0)
 	for _, c := range g.log.State().Chains() {
@@ -386,7 +401,11 @@ func pull(t testing.TB, to, from *node) {
 	for _, h := range to.Frontier() {
 		theirs[chainKey{h.Device, h.ChainNo}] = h
 	}
-	for _, raw := range from.Evidence() {
+	evidence, err := from.Evidence()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, raw := range evidence {
 		_ = to.AcceptRun(t.Context(), raw, from.person.dev.ID)
 	}
 	for _, h := range from.Frontier() {

@@ -65,9 +65,8 @@ type Journal struct {
 	index    *Replica // the document of names
 	waiting  waitlist
 	retrying bool
-	forks    map[chainKey]forkRecord
+	forks    map[chainKey]uint64 // chains with a proven contradiction, and where it is
 	own      writer
-	opening  bool // a chain is being opened
 	outbox   []*held
 	heldNo   uint64 // number of the newest record in the stored outbox
 	unsent   []*envelope.Envelope
@@ -89,7 +88,7 @@ func Open(ctx context.Context, cfg Config) (*Journal, error) {
 		store: cfg.Store, gov: cfg.Governance, project: cfg.Governance.ID(), self: cfg.Self, random: cfg.Random,
 		clock: cfg.Now, log: cfg.Logger,
 		wakeBuild: make(chan struct{}, 1), wakeSend: make(chan struct{}, 1), wakeOpen: make(chan struct{}, 1),
-		chains: map[chainKey]*chain{}, replicas: map[DocID]*Replica{}, forks: map[chainKey]forkRecord{},
+		chains: map[chainKey]*chain{}, replicas: map[DocID]*Replica{}, forks: map[chainKey]uint64{},
 		waiting: waitlist{buckets: map[identity.DeviceID]*bucket{}},
 	}
 	j.idle = sync.NewCond(&j.mu)
@@ -161,7 +160,7 @@ func (j *Journal) loadForks(tx *store.Tx) error {
 		if err := unmarshal(raw, &f); err != nil {
 			return err
 		}
-		j.forks[key] = f
+		j.forks[key] = f.Seq
 		if c := j.chains[key]; c != nil {
 			c.forkedAt = f.Seq
 		}
@@ -331,7 +330,7 @@ func (j *Journal) Changed() {
 		c.limitID = wire.ID{}
 	}
 	j.markStale()
-	j.checkWriter()
+	j.renumber()
 	j.retryAll()
 	j.flush()
 }

@@ -118,7 +118,7 @@ type adoptedRecord struct {
 // heldRecord is one batch of own edits.
 type heldRecord struct {
 	Doc     DocID    `cbor:"1,keyasint"`
-	Client  uint64   `cbor:"2,keyasint"` // ID under which it edits
+	ChainNo uint32   `cbor:"2,keyasint"` // under whose client ID it edits
 	Updates [][]byte `cbor:"3,keyasint"`
 }
 

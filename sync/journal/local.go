@@ -48,17 +48,17 @@ func (j *Journal) loadLocal(id DocID, doc *crdt.Doc) (*content, error) {
 	return &c, nil
 }
 
-// saveLocal keeps a snapshot of a document, which must hold what r.content says and nothing else. j.mu is held.
-func (j *Journal) saveLocal(r *Replica, doc *crdt.Doc) {
+// saveLocal keeps a snapshot of a document, which must hold what c says and nothing else. j.mu is held.
+func (j *Journal) saveLocal(id DocID, c *content, doc *crdt.Doc) {
 	state, err := doc.EncodeUpdate(nil)
-	if err != nil || len(r.spans) > wire.MaxElements {
+	if err != nil || len(c.spans) > wire.MaxElements {
 		return
 	}
-	id, local := r.ID, localRecord{Entries: r.entries}
-	for key, x := range r.spans {
+	local := localRecord{Entries: c.entries}
+	for key, x := range c.spans {
 		local.Spans = append(local.Spans, span{Device: key.device, ChainNo: key.no, Top: x.top, Skipped: x.skipped})
 	}
-	r.tail, r.bytes = 0, 0
+	c.tail, c.bytes = 0, 0
 	j.write(func(tx *store.Tx) error {
 		raw, ok, err := tx.Map(snapshotsMap).Get(id[:])
 		if err != nil {
@@ -88,7 +88,7 @@ func (j *Journal) saveOpen(r *Replica) (saved bool) {
 		j.mu.Lock()
 		defer j.mu.Unlock()
 		if saved = !j.closed && j.settled(r); saved {
-			j.saveLocal(r, r.doc)
+			j.saveLocal(r.ID, &r.content, r.CRDT())
 		}
 	})
 	return saved

@@ -236,7 +236,7 @@ func TestEpochFromBeforeARemoval(t *testing.T) {
 	ben.g.learn(admit)
 	_, old := ben.present()
 	intro, before := ben.introduce(), ben.update("before")
-	revoke := ada.gov.propose(governance.KindRevoke, &governance.Revoke{Member: cyd.id.Member(), Epoch: ada.gov.mint(cyd.id.Member())})
+	revoke := ada.gov.remove(cyd)
 	ben.g.learn(revoke)
 	ben.epoch = &old
 	refused(t, ada, ErrEpoch, intro, before, ben.update("after"))

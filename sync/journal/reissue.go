@@ -54,3 +54,13 @@ func (m move) erase(d erased) []erased {
 	}
 	return []erased{moved}
 }
+
+// reissueAll rewrites an update by several moves, one after the other.
+func reissueAll(update []byte, moves []move) (_ []byte, err error) {
+	for _, m := range moves {
+		if update, err = reissue(update, m); err != nil {
+			return nil, err
+		}
+	}
+	return update, nil
+}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/studio-whip/collab/crdt"
 	"github.com/studio-whip/collab/identity"
@@ -28,6 +29,7 @@ type Replica struct {
 
 	j    *Journal
 	gate *gate
+	doc  atomic.Pointer[crdt.Doc] // changes while the gate and j.mu are held
 
 	// emitted guards fresh: own updates that the document has emitted and Append has not taken yet. It is a lock of its
 	// own because documents emit while the journal may be locked.
@@ -35,18 +37,19 @@ type Replica struct {
 	fresh   [][]byte
 
 	// The rest is guarded by j.mu.
-	doc        *crdt.Doc
 	stop       func() // ends the subscription to doc
 	onReplaced []func(before, after *crdt.Doc)
 	content
 	todo     []edit // accepted edits that are not applied yet
 	applying bool
-	stale    bool // does not show what counts any more: to be rebuilt
-	named    bool // the index knows the name
-	starved  bool // edits were dropped because too much waited: to be rebuilt when what they waited for is there
-	moves    []move
-	signedTo uint64        // own clocks below are in signed envelopes
-	adopted  *snapshotCore // snapshot of another device that the document rests on, nil if none
+	stale    bool              // does not show what counts any more: to be rebuilt
+	named    bool              // the index knows the name
+	starved  bool              // edits were dropped because too much waited: to be rebuilt when what they waited for is there
+	no       uint32            // own chain under whose client ID it is edited,
+	past     []uint32          // and those that it has left; what they have emitted may not be taken yet
+	signed   map[uint32]uint64 // by own chain: the clocks below are in envelopes
+	moves    []move            // what edits have to go through that were made before a renumbering
+	adopted  *snapshotCore     // snapshot of another device that the document rests on, nil if none
 	giver    identity.DeviceID
 }
 
@@ -99,13 +102,9 @@ type edit struct {
 	origin  Origin
 }
 
-// CRDT returns the document. Read and observe it; edit it through [Replica.Update]. After a change of governance that
-// takes edits away it is another one: see [Replica.OnReplaced].
-func (r *Replica) CRDT() *crdt.Doc {
-	r.j.mu.Lock()
-	defer r.j.mu.Unlock()
-	return r.doc
-}
+// CRDT returns the document. Read and observe it; edit it through [Replica.Update], inside which it stays the same.
+// After a change of governance that takes edits away it is another one: see [Replica.OnReplaced].
+func (r *Replica) CRDT() *crdt.Doc { return r.doc.Load() }
 
 // Update edits the document in one transaction, like [crdt.Doc.Update]. It fails with [ErrReadOnly], without a change,
 // if this member may not write.
@@ -148,7 +147,7 @@ func (r *Replica) use(doc *crdt.Doc) {
 	if r.stop != nil {
 		r.stop()
 	}
-	r.doc = doc
+	r.doc.Store(doc)
 	r.stop = doc.OnUpdate(func(update []byte, o crdt.Origin) {
 		if o.Local {
 			r.emitted.Lock()
@@ -174,35 +173,14 @@ func (r *Replica) take() [][]byte {
 	return out
 }
 
-// reissued rewrites an update that may have been made before the session moved to another chain.
-func (r *Replica) reissued(u []byte) ([]byte, error) {
-	for _, m := range r.moves {
-		var err error
-		if u, err = reissue(u, m); err != nil {
-			return nil, err
-		}
-	}
-	return u, nil
-}
-
-// base returns the first own clock that moves to a new chain, and begins counting for that one. j.mu is held.
-func (r *Replica) base(all bool) uint64 {
-	base := r.signedTo
-	r.signedTo = 0
-	if all {
-		return 0
-	}
-	return base
-}
-
 // note takes in that an envelope of the document was accepted; own says that the document shows it already. j.mu is
 // held.
 func (r *Replica) note(c *chain, it judged, own bool) {
 	if !r.content.add(c.key, it.env.Seq, c.limit, it.env.Size()) {
 		return
 	}
-	if c.client == r.j.own.client {
-		r.signedTo = max(r.signedTo, endOf(it.updates, c.client))
+	if c.key.device == r.j.self.Device {
+		r.signed[c.key.no] = max(r.signed[c.key.no], endOf(it.updates, c.client))
 	}
 	if !own {
 		r.todo = append(r.todo, edit{it.updates, Origin{c.key.device, c.key.no, it.env.Seq}})
@@ -234,16 +212,20 @@ func (r *Replica) applyNext() {
 		r.j.mu.Unlock()
 		return
 	}
-	e, doc := r.todo[0], r.doc
+	e, doc := r.todo[0], r.CRDT()
 	r.todo = r.todo[1:]
 	r.j.mu.Unlock()
 	dropped, err := apply(doc, e)
-	if err == nil && !dropped {
-		return
-	}
+	missing := len(doc.Missing()) // never asked for with the journal locked: whoever edits may wait for that lock
 	r.j.mu.Lock()
 	defer r.j.mu.Unlock()
-	r.failed(e, err)
+	switch {
+	case err != nil || dropped:
+		r.failed(e, err)
+	case r.starved && missing == 0:
+		r.stale = true
+		r.j.poke(r.j.wakeBuild)
+	}
 }
 
 // failed notes that an accepted edit could not be applied; j.mu is held.

@@ -279,27 +279,42 @@ func (j *Journal) contradicted(c *chain, seq uint64, other []*envelope.Envelope)
 		return err
 	}
 	f := forkRecord{Seq: seq, A: ours, B: theirs}
-	j.forks[c.key] = f
+	j.forks[c.key] = seq
 	c.forkedAt = seq
 	j.write(func(tx *store.Tx) error { return put(tx, forksMap, c.key.bytes(), f) })
 	j.view(func(r reading) { c.limit = r.limitOf(c) })
 	c.limitID = wire.ID{}
 	j.alert(Alert{Kind: AlertFork, Device: c.key.device, ChainNo: c.key.no, Seq: seq, Err: ErrFork})
 	j.markStale()
-	j.checkWriter()
+	j.renumber()
 	return refusal
 }
 
 // Evidence returns runs that prove contradictions in chains, in pairs. Whoever accepts both of a pair ends the chain
 // before them, as this device has done; they are to be sent to every device that may not know of it.
-func (j *Journal) Evidence() [][]byte {
+func (j *Journal) Evidence() (runs [][]byte, err error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	var out [][]byte
-	for _, c := range j.sortedChains() {
-		if f, ok := j.forks[c.key]; ok {
-			out = append(out, f.A, f.B)
-		}
+	if len(j.forks) == 0 {
+		return nil, nil
 	}
-	return out
+	err = j.store.View(func(tx *store.Tx) error {
+		m := tx.Map(forksMap)
+		for _, k := range sortedKeys(m) {
+			raw, _, err := m.Get(k)
+			if err != nil {
+				return err
+			}
+			var f forkRecord
+			if err := unmarshal(raw, &f); err != nil {
+				return err
+			}
+			runs = append(runs, f.A, f.B)
+		}
+		return tx.Err()
+	})
+	if err != nil {
+		return nil, fmt.Errorf("journal: evidence: %w", err)
+	}
+	return runs, nil
 }

@@ -43,37 +43,55 @@ func (j *Journal) DocIDs() []DocID {
 }
 
 // Snapshot returns a signed snapshot of a document for a newcomer: what the envelopes held here make, without own edits
-// that are not signed yet, and without what was itself adopted and is not verified. It fails with [ErrUnknownDoc].
+// that are not signed yet, and without what was itself adopted and is not verified. It fails with [ErrUnknownDoc]
+// or [ErrTooLarge]. It must not be called by an observer of the document.
 func (j *Journal) Snapshot(doc DocID) ([]byte, error) {
 	r, err := j.DocByID(doc)
 	if err != nil {
 		return nil, err
 	}
-	j.mu.Lock()
-	defer j.unlock()
-	if j.closed {
-		return nil, ErrClosed
-	}
-	begin := fromLocal
-	if r.adopted != nil {
-		begin = fromEnvelopes
-	}
-	b, err := j.construct(r, begin)
-	if err != nil {
-		return nil, err
-	}
 	c := snapshotCore{Project: j.project, Doc: doc}
-	if c.State, err = b.doc.EncodeUpdate(nil); err != nil {
+	ran := r.gate.alone(func() {
+		j.mu.Lock()
+		defer j.mu.Unlock()
+		err = j.fillSnapshot(r, &c)
+	})
+	j.deliver()
+	switch {
+	case !ran:
+		return nil, ErrClosed
+	case err != nil:
 		return nil, fmt.Errorf("journal: snapshot: %w", err)
-	}
-	if c.Frontier, err = j.frontierOf(b.content); err != nil {
-		return nil, err
-	}
-	j.view(func(r reading) { c.Heads = r.log.Heads() })
-	if len(c.Heads) > maxSnapshotHeads || len(c.State) > MaxSnapshotState || len(c.Frontier) > MaxFrontier {
+	case len(c.Heads) > maxSnapshotHeads || len(c.State) > MaxSnapshotState || len(c.Frontier) > MaxFrontier:
 		return nil, fmt.Errorf("%w: the document is too large for a snapshot", ErrTooLarge)
 	}
 	return signSnapshot(j.self.Keys.DK, c), nil
+}
+
+// fillSnapshot puts a document into a snapshot: as it is shown if that is what its envelopes make, else made anew. The
+// replica's gate and j.mu are held.
+func (j *Journal) fillSnapshot(r *Replica, c *snapshotCore) (err error) {
+	doc, in := r.CRDT(), r.content
+	switch {
+	case r.adopted != nil:
+		doc, in, err = j.anew(r, fromEnvelopes)
+	case !j.settled(r):
+		doc, in, err = j.anew(r, fromLocal)
+	}
+	if err != nil {
+		return err
+	}
+	if c.State, err = doc.EncodeUpdate(nil); err != nil {
+		return err
+	}
+	j.view(func(r reading) { c.Heads = r.log.Heads() })
+	c.Frontier, err = j.frontierOf(in)
+	return err
+}
+
+func (j *Journal) anew(r *Replica, begin from) (*crdt.Doc, content, error) {
+	b, err := j.construct(r, begin)
+	return b.doc, b.content, err
 }
 
 // frontierOf names the last envelope of each chain in a document.
@@ -135,7 +153,7 @@ func (j *Journal) adopt(c *snapshotCore, raw []byte, giver identity.DeviceID) er
 	if err != nil || r.adopted != nil {
 		return err
 	}
-	if endOf([][]byte{c.State}, j.own.client) > clockOf(r.doc, j.own.client) {
+	if endOf([][]byte{c.State}, j.clientOf(r.no)) > r.signed[r.no] {
 		return fmt.Errorf("%w: it holds edits of this session's own chain that this device never made", ErrSnapshot)
 	}
 	r.adopted, r.giver = c, giver

@@ -141,7 +141,7 @@ func TestSnapshotRefused(t *testing.T) {
 	flipped[len(flipped)-1] ^= 1
 	var own []byte
 	{
-		d := crdt.New(crdt.WithClientID(zoe.Journal.own.client))
+		d := crdt.New(crdt.WithClientID(zoe.clientOf(zoe.Journal.own.no)))
 		_ = d.Update(func(tx *crdt.Txn) error { return d.Text("body").Insert(tx, 0, "x") })
 		own, _ = d.EncodeUpdate(nil)
 	}
@@ -183,9 +183,7 @@ func TestSnapshotOfACutChain(t *testing.T) {
 	ben.write("script", "B2")
 	pull(t, cyd, ben)
 	raw, _ := snapshot(t, cyd, "script")
-	revoke := ada.gov.propose(governance.KindRevoke, &governance.Revoke{
-		Member: ben.person.id.Member(), Cuts: []governance.Cut{cut}, Epoch: ada.gov.mint(ben.person.id.Member()),
-	})
+	revoke := ada.gov.remove(ben.person, cut)
 	cyd.gov.learn(revoke)
 	ada.gov.team.events = append(ada.gov.team.events, revoke)
 	zoe := openEditor(t, ada, cyd)

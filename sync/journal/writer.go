@@ -3,6 +3,7 @@ package journal
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/studio-whip/collab/crdt"
@@ -11,66 +12,65 @@ import (
 	"github.com/studio-whip/collab/sync/envelope"
 )
 
-// writer is the chain that this session writes on.
+// writer is what this session knows of the chains that it writes on. There is one, but where a chain cannot be used, or
+// could not be used for one document, edits have the client ID of a later one, which is opened before they are signed.
 //
-//	         ┌ clean, or nobody else could know more ─▶ open: edits are signed at once
+//	         ┌ clean, or nobody else could know more ─▶ edits are signed at once
 //	start ───┤
 //	         └ in doubt ─▶ edits are held under the next chain's client ID
-//	                       ─▶ Pulled ─▶ OpenChain ─▶ open; if the number was taken, what is held is re-issued
+//	                       ─▶ Pulled ─▶ OpenChain ─▶ signed; if the number was taken, what is held is re-issued
 type writer struct {
-	no         uint32
-	client     uint64
-	open       bool // the chain stands and may be signed on
-	doubt      bool // others may hold newer parts of this device's chains: do not open one before Pulled
-	introduced bool
-	wanted     bool // an introduction was asked for
+	no         uint32          // for documents that are opened
+	ours       map[uint32]bool // chains that nobody can hold newer parts of
+	introduced map[uint32]bool // in this session
+	doubt      bool            // others may hold newer parts of this device's chains: open none before Pulled
+	opening    bool            // a chain is being opened
+	wanted     bool            // an introduction was asked for
 }
 
 // startWriter chooses the session's chain; j.mu is held.
 func (j *Journal) startWriter(unclean bool) {
+	j.own = writer{ours: map[uint32]bool{}, introduced: map[uint32]bool{}}
 	j.view(func(r reading) {
 		live := r.now.Devices()
 		alone := len(live) == 1 && live[0].ID == j.self.Device
 		j.own.doubt = unclean && !alone
-		no, ok := r.lastUsable(j)
-		if j.own.open = ok && !j.own.doubt && j.fits(no); !j.own.open {
-			no = r.nextChain(j.self.Device)
+		last, ok := uint32(0), false
+		for _, c := range r.now.Chains() {
+			if c.Device != j.self.Device {
+				continue
+			}
+			j.own.ours[c.No] = !j.own.doubt
+			if r.usable(j, c.No) {
+				last, ok = c.No, true
+			}
 		}
-		j.own.no = no
+		if j.own.no = last; !ok {
+			j.own.no = r.nextChain(j.self.Device)
+		}
+		for _, h := range j.outbox {
+			j.own.no = max(j.own.no, h.ChainNo)
+		}
 	})
-	j.own.client = j.clientOf(j.own.no)
-	for _, h := range j.outbox {
-		if h.Client != j.own.client {
-			j.reissueHeld(h.Client)
-		}
-	}
+	j.renumber()
 }
 
 func (j *Journal) clientOf(no uint32) uint64 {
 	return uint64(identity.ClientID([32]byte(j.project), j.self.Device, no))
 }
 
-// fits reports whether what the outbox holds was made on a chain. What was made on a later one, which was not opened
-// before the store was closed, can only become the edits of a chain on which nothing was written.
-func (j *Journal) fits(no uint32) bool {
-	return !slices.ContainsFunc(j.outbox, func(h *held) bool { return h.Client != j.clientOf(no) })
-}
-
-// lastUsable returns this device's newest chain that may be signed on.
-func (r reading) lastUsable(j *Journal) (no uint32, ok bool) {
-	for _, c := range r.now.Chains() {
-		if c.Device == j.self.Device && r.usable(j, c.No) {
-			no, ok = c.No, true
-		}
-	}
-	return no, ok
-}
-
+// usable reports whether a chain of this device may be signed on.
 func (r reading) usable(j *Journal, no uint32) bool {
 	c, ok := r.now.Chain(j.self.Device, no)
 	_, cut := r.now.Cut(j.self.Device, no)
 	_, forked := j.forks[chainKey{j.self.Device, no}]
-	return ok && c.Owned && !cut && !forked
+	return ok && c.Owned && !cut && !forked && j.own.ours[no]
+}
+
+// usable is the same in the present state; j.mu is held.
+func (j *Journal) usable(no uint32) (ok bool) {
+	j.view(func(r reading) { ok = r.usable(j, no) })
+	return ok
 }
 
 // nextChain returns the number that the device's next chain will have.
@@ -83,96 +83,176 @@ func (r reading) nextChain(device identity.DeviceID) (no uint32) {
 	return no
 }
 
-// checkWriter moves to the next chain if the present one has been cut, forked or has lost its client ID; and if the
-// next one's number has been taken meanwhile, to the one after. j.mu is held.
-func (j *Journal) checkWriter() {
-	var next uint32
-	var move, lost bool
-	j.view(func(r reading) {
-		c, stands := r.now.Chain(j.self.Device, j.own.no)
-		switch {
-		case j.own.open:
-			move, lost = !r.usable(j, j.own.no), stands && !c.Owned
-		case stands && !j.opening:
-			move = true
-		}
-		next = r.nextChain(j.self.Device)
-	})
-	if move {
-		j.switchTo(next, lost)
+// numbers lists the chains that own edits are under which are not signed, or that further edits will be under.
+func (j *Journal) numbers() []uint32 {
+	used := map[uint32]bool{j.own.no: true}
+	for _, h := range j.outbox {
+		used[h.ChainNo] = true
 	}
+	for _, r := range j.replicas {
+		used[r.no] = true
+		for _, no := range r.past {
+			used[no] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(used))
 }
 
-// noticeOwn looks at an envelope from outside: if it is one of this device's own chain that this device does not hold,
-// its store is older than what it has sent before, and the chain must not be written on any more.
-func (j *Journal) noticeOwn(c *chain, e *envelope.Envelope) {
-	if e.Device != j.self.Device || e.Seq <= c.head || j.own.no != e.ChainNo || !j.own.open {
+// renumber gives edits that cannot be signed under their chain's number another: the chain has been cut, forked or
+// has lost its client ID, or its number has been taken by a chain that this session did not open. j.mu is held.
+func (j *Journal) renumber() {
+	to := map[uint32]uint32{}
+	var lost []uint32
+	j.view(func(r reading) {
+		used := j.numbers()
+		next := r.nextChain(j.self.Device)
+		for _, no := range used {
+			c, stands := r.now.Chain(j.self.Device, no)
+			if r.usable(j, no) || stands && j.own.opening {
+				continue
+			}
+			if stands && !c.Owned && j.own.ours[no] {
+				lost = append(lost, no)
+			}
+			free := j.unwritten(r, used)
+			if free < 0 {
+				free = int64(next)
+				next++
+			}
+			if uint32(free) != no {
+				to[no] = uint32(free)
+			}
+			used = append(used, uint32(free))
+		}
+	})
+	if len(to) == 0 {
 		return
 	}
-	j.alert(Alert{Kind: AlertDoubt, Device: e.Device, ChainNo: e.ChainNo, Seq: e.Seq})
-	j.own.doubt = true
-	j.view(func(r reading) { j.switchTo(r.nextChain(j.self.Device), false) })
-}
-
-// switchTo makes another chain, which is not open yet, the one to write on. Edits that are not signed yet become its
-// edits; if the old chain has lost its client ID, all its edits do. j.mu is held.
-func (j *Journal) switchTo(no uint32, all bool) {
-	old := j.own
-	j.own = writer{
-		no: no, client: j.clientOf(no),
-		doubt: old.doubt, wanted: old.wanted || old.introduced,
-	}
-	if all {
-		if err := j.recall(chainKey{j.self.Device, old.no}); err != nil {
-			j.alert(Alert{Kind: AlertChain, Device: j.self.Device, ChainNo: old.no, Err: err})
+	for _, no := range lost {
+		if err := j.recall(chainKey{j.self.Device, no}); err != nil {
+			j.alert(Alert{Kind: AlertChain, Device: j.self.Device, ChainNo: no, Err: err})
 		}
 	}
-	j.reissueHeld(old.client)
+	j.move(to, lost)
+}
+
+// unwritten returns a chain that was opened and that nothing is under yet, -1 if there is none.
+func (j *Journal) unwritten(r reading, used []uint32) int64 {
+	for _, no := range slices.Sorted(maps.Keys(j.own.ours)) {
+		if r.usable(j, no) && !slices.Contains(used, no) && j.chains[chainKey{j.self.Device, no}] == nil {
+			return int64(no)
+		}
+	}
+	return -1
+}
+
+// move makes the edits of some chains that are not signed those of others, under which there is nothing yet. Of the
+// lost chains, everything is. j.mu is held.
+func (j *Journal) move(to map[uint32]uint32, lost []uint32) {
+	moves := j.heldMoves(to)
+	j.own.no = renamed(to, j.own.no)
+	for _, h := range j.outbox {
+		if n, ok := to[h.ChainNo]; ok {
+			j.reissueHeld(h, n, moves[h.Doc])
+		}
+	}
 	for _, r := range j.replicas {
-		r.moves = append(r.moves, move{from: old.client, base: r.base(all), to: j.own.client})
+		for _, old := range slices.Sorted(maps.Keys(to)) {
+			base := r.signed[old]
+			if slices.Contains(lost, old) {
+				base = 0
+			}
+			r.moves = append(r.moves, move{from: j.clientOf(old), base: base, to: j.clientOf(to[old])})
+		}
+		for i, no := range r.past {
+			r.past[i] = renamed(to, no)
+		}
+		r.no = renamed(to, r.no)
 		r.stale = true
 	}
 	j.poke(j.wakeBuild)
 	j.poke(j.wakeOpen)
 }
 
-// reissueHeld rewrites the outbox from an old client ID to that of the chain to write on.
-func (j *Journal) reissueHeld(old uint64) {
-	bases := map[DocID]uint64{}
+func renamed(to map[uint32]uint32, no uint32) uint32 {
+	if n, ok := to[no]; ok {
+		return n
+	}
+	return no
+}
+
+// heldMoves says for each document in the outbox what moves: of every chain, from its first clock there on.
+func (j *Journal) heldMoves(to map[uint32]uint32) map[DocID][]move {
+	out := map[DocID][]move{}
 	for _, h := range j.outbox {
-		if h.Client != old {
+		n, ok := to[h.ChainNo]
+		first, makes := startOf(h.Updates, j.clientOf(h.ChainNo))
+		if !ok || !makes {
 			continue
 		}
-		for _, u := range h.Updates {
-			created, _, _ := crdt.Inspect(u)
-			for _, c := range created {
-				if b, ok := bases[h.Doc]; c.Client == old && (!ok || c.From < b) {
-					bases[h.Doc] = c.From
-				}
+		m := move{from: j.clientOf(h.ChainNo), base: first, to: j.clientOf(n)}
+		if i := slices.IndexFunc(out[h.Doc], func(o move) bool { return o.from == m.from }); i >= 0 {
+			out[h.Doc][i].base = min(out[h.Doc][i].base, first)
+		} else {
+			out[h.Doc] = append(out[h.Doc], m)
+		}
+	}
+	return out
+}
+
+// startOf returns the first clock of a client that updates make structs at.
+func startOf(updates [][]byte, client uint64) (first uint64, makes bool) {
+	for _, u := range updates {
+		created, _, _ := crdt.Inspect(u)
+		for _, c := range created {
+			if c.Client == client && (!makes || c.From < first) {
+				first, makes = c.From, true
 			}
 		}
 	}
-	for _, h := range j.outbox {
-		if h.Client != old {
-			continue
+	return first, makes
+}
+
+func (j *Journal) reissueHeld(h *held, no uint32, moves []move) {
+	h.ChainNo = no
+	for i, u := range h.Updates {
+		moved, err := reissueAll(u, moves)
+		if err != nil {
+			j.alert(Alert{Kind: AlertChain, Device: j.self.Device, ChainNo: no, Doc: h.Doc, Err: err})
+			return
 		}
-		h.Client = j.own.client
-		base, ok := bases[h.Doc]
-		for i, u := range h.Updates {
-			if !ok {
-				break // only deletions
-			}
-			moved, err := reissue(u, move{old, base, j.own.client})
-			if err != nil {
-				j.alert(Alert{Kind: AlertChain, Device: j.self.Device, Doc: h.Doc, Err: err})
-				continue
-			}
-			h.Updates[i] = moved
-		}
-		if no, rec := h.no, h.heldRecord; no > 0 {
-			j.write(func(tx *store.Tx) error { return put(tx, outboxMap, seqKey(no), rec) })
-		}
+		h.Updates[i] = moved
 	}
+	if no, rec := h.no, h.heldRecord; no > 0 {
+		j.write(func(tx *store.Tx) error { return put(tx, outboxMap, seqKey(no), rec) })
+	}
+}
+
+// noticeOwn looks at an envelope from outside: if it is one of this device's own chains that this device does not hold,
+// its store is older than what it has sent before, and none of them must be written on any more.
+func (j *Journal) noticeOwn(c *chain, e *envelope.Envelope) {
+	if e.Device != j.self.Device || e.Seq <= c.head || !j.own.ours[e.ChainNo] {
+		return
+	}
+	j.alert(Alert{Kind: AlertDoubt, Device: e.Device, ChainNo: e.ChainNo, Seq: e.Seq})
+	j.own.doubt = true
+	clear(j.own.ours)
+	j.renumber()
+}
+
+// divert gives a document a chain of its own to go on with, because edits on its present one wait for others that do
+// not count: a client's edits are numbered, and those numbers are used. j.mu is held.
+func (j *Journal) divert(r *Replica, blocked func(no uint32) bool) {
+	r.past = append(r.past, r.no)
+	if j.own.no > r.no && !blocked(j.own.no) {
+		r.no = j.own.no
+		return
+	}
+	next := uint32(0)
+	j.view(func(g reading) { next = g.nextChain(j.self.Device) })
+	used := j.numbers()
+	j.own.no = max(next, used[len(used)-1]+1)
+	r.no = j.own.no
 }
 
 // recall puts everything that was signed on a chain of this device back at the front of the outbox: the chain counts for
@@ -195,7 +275,7 @@ func (j *Journal) recall(key chainKey) error {
 		if err != nil {
 			return err
 		}
-		back = append(back, &held{heldRecord: heldRecord{Doc: e.Doc, Client: c.client, Updates: updates}, silent: true})
+		back = append(back, &held{heldRecord: heldRecord{Doc: e.Doc, ChainNo: key.no, Updates: updates}, silent: true})
 	}
 	j.outbox = append(back, j.outbox...)
 	// Stored anew in this order: what was stored already would otherwise come first after a restart.
@@ -234,36 +314,43 @@ func (j *Journal) openChains(ctx context.Context) error {
 			return nil
 		}
 		j.mu.Lock()
-		need := !j.closed && !j.own.open && !j.own.doubt && (len(j.outbox) > 0 || j.own.wanted) && j.mayWrite() == nil
-		j.opening = need
+		need := !j.closed && !j.own.doubt && j.needsChain() && j.mayWrite() == nil
+		j.own.opening = need
 		j.mu.Unlock()
 		if !need {
 			continue
 		}
 		no, err := j.gov.OpenChain(ctx)
 		j.mu.Lock()
-		j.opening = false
+		j.own.opening = false
 		if err != nil {
 			if ctx.Err() == nil {
 				j.alert(Alert{Kind: AlertChain, Device: j.self.Device, ChainNo: j.own.no, Err: fmt.Errorf("journal: open a chain: %w", err)})
 			}
 		} else {
-			j.opened(no)
+			j.own.ours[no] = true
+			j.renumber()
+			j.limitChains()
+			j.flush()
+			j.introduceWanted()
 		}
 		j.unlock()
 	}
 }
 
-// opened goes on with a chain that has just been opened; j.mu is held.
-func (j *Journal) opened(no uint32) {
-	if no != j.own.no {
-		j.switchTo(no, false)
-	}
-	j.view(func(r reading) { j.own.open = r.usable(j, no) })
-	if !j.own.open {
-		j.checkWriter() // the number's client ID is taken: on to the next
+// introduceWanted makes the introduction that was asked for when there was no chain; j.mu is held.
+func (j *Journal) introduceWanted() {
+	if !j.own.wanted || !j.usable(j.own.no) {
 		return
 	}
-	j.limitChains()
-	j.flush()
+	j.own.wanted = false
+	if _, err := j.introduceNow(); err != nil {
+		j.alert(Alert{Kind: AlertChain, Device: j.self.Device, ChainNo: j.own.no, Err: err})
+	}
+}
+
+// needsChain reports whether something waits to be signed on a chain that does not stand.
+func (j *Journal) needsChain() bool {
+	return j.own.wanted && !j.usable(j.own.no) ||
+		slices.ContainsFunc(j.outbox, func(h *held) bool { return !j.usable(h.ChainNo) })
 }

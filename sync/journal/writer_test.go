@@ -38,7 +38,7 @@ func (n *node) quiet() {
 	for {
 		n.settle()
 		n.Journal.mu.Lock()
-		waiting := n.opening || !n.Journal.own.open && !n.Journal.own.doubt && len(n.outbox) > 0
+		waiting := n.Journal.own.opening || !n.Journal.own.doubt && len(n.outbox) > 0
 		n.Journal.mu.Unlock()
 		if !waiting {
 			return
@@ -256,7 +256,8 @@ func TestChainThatCannotBeOpened(t *testing.T) {
 	failing.gov = n.gov
 	n.Journal.mu.Lock()
 	n.Journal.gov = failing
-	n.switchTo(1, false)
+	clear(n.Journal.own.ours)
+	n.renumber()
 	n.Journal.mu.Unlock()
 	n.settle()
 	n.write("script", "x")
@@ -288,7 +289,10 @@ func TestLostClientID(t *testing.T) {
 	ada.Journal.mu.Lock()
 	ada.chains[chainKey{ada.person.dev.ID, 0}].limit = 0 // as the state would say
 	ada.Journal.own.doubt = true                         // stay in this moment
-	ada.switchTo(1, true)
+	if err := ada.recall(chainKey{ada.person.dev.ID, 0}); err != nil {
+		t.Fatal(err)
+	}
+	ada.move(map[uint32]uint32{0: 1}, []uint32{0})
 	ada.markStale()
 	ada.Journal.mu.Unlock()
 	ada.settle()
@@ -301,7 +305,7 @@ func TestLostClientID(t *testing.T) {
 	}
 	for _, h := range ada.outbox {
 		for _, u := range h.Updates {
-			if err := createsOnly(u, ada.Journal.own.client); err != nil {
+			if err := createsOnly(u, ada.clientOf(1)); err != nil {
 				t.Error(err)
 			}
 		}
