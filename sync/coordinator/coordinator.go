@@ -1,17 +1,12 @@
-// Package coordinator owns a project's peers: it keeps a connection to every live device of the roster that can be
-// reached, and decides when the tiers below run. On connect, on a gap and periodically it runs a round with a device:
-// governance events first, as content is judged by them, then the chains of envelopes.
-//
-// Make one with [New], run [Coordinator.Serve] in the session's task group, and tell it what happens with
-// [Coordinator.Connected], [Coordinator.Disconnected], [Coordinator.RosterChanged] and [Coordinator.Gap].
 package coordinator
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -21,15 +16,28 @@ import (
 	"github.com/studio-whip/collab/internal/task"
 )
 
-// Config is what a coordinator works with. All fields but Logger and OnPeer are required.
+// ErrStopped means that Serve has ended.
+var ErrStopped = errors.New("coordinator: stopped")
+
+// Host is what a coordinator needs of the transport, a [p2p.Host].
+type Host interface {
+	Dial(ctx context.Context, t p2p.Target) (*p2p.Conn, error)
+	Connected() []p2p.Peer
+}
+
+// Config is what a coordinator works with. All fields but Brought, OnPeer and Logger are required.
 type Config struct {
-	Host      *p2p.Host
+	Host      Host
 	Self      identity.DeviceID
 	State     func() *governance.State
 	Addresses func(identity.DeviceID) []string // where a device was last known to listen
 	Rounds    []Round                          // run in this order
-	OnPeer    func(device identity.DeviceID, online bool)
-	Logger    *slog.Logger
+	// Brought changes when a device has brought something new. Without it only governance counts as new, and hints of
+	// missing content lead to fewer rounds than could help.
+	Brought func(identity.DeviceID) uint64
+	// OnPeer is told when a device of the roster comes and goes, one call at a time. It may call the coordinator.
+	OnPeer func(device identity.DeviceID, online bool)
+	Logger *slog.Logger
 }
 
 // Round is one tier's exchange with a device; both sides hold the union afterwards.
@@ -45,21 +53,16 @@ type Coordinator struct {
 
 	mu      sync.Mutex
 	peers   map[identity.DeviceID]*peer
-	synced  chan struct{} // closed and replaced after each completed set of rounds
-	rounds  uint64        // completed sets of rounds
+	begun   uint64        // number of the newest round
+	done    uint64        // highest number of a round that has succeeded
+	synced  chan struct{} // closed and replaced when a round succeeds
+	stopped chan struct{} // closed when Serve ends
 	lastErr error
-}
+	recheck bool // addresses may have become known
+	met     bool // the roster was gone through once
 
-// peer is what the coordinator knows of one device.
-type peer struct {
-	online  bool
-	dialing bool
-	running bool      // a set of rounds is under way
-	again   bool      // another set was asked for meanwhile
-	nextAt  time.Time // when the next set is due
-	dialAt  time.Time // not before
-	backoff time.Duration
-	synced  bool // a set has completed since it came online
+	told    []func() // calls of OnPeer that are due
+	telling bool     // somebody makes them
 }
 
 // New returns a coordinator that knows of nobody yet; see [Coordinator.Refresh].
@@ -67,26 +70,35 @@ func New(cfg Config) *Coordinator {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Coordinator{cfg: cfg, wake: make(chan struct{}, 1), peers: map[identity.DeviceID]*peer{}, synced: make(chan struct{})}
+	if cfg.Brought == nil {
+		cfg.Brought = func(identity.DeviceID) uint64 { return 0 }
+	}
+	return &Coordinator{
+		cfg: cfg, wake: make(chan struct{}, 1), peers: map[identity.DeviceID]*peer{},
+		synced: make(chan struct{}), stopped: make(chan struct{}),
+	}
 }
 
 // Refresh looks up who is connected. Call it once Connected and Disconnected are being called, to learn of what was
 // before.
 func (c *Coordinator) Refresh() {
-	online := map[identity.DeviceID]bool{}
+	now, state := time.Now(), c.cfg.State()
+	// Locked, so that no event that is newer than the list is taken for older.
 	c.mu.Lock()
-	for device := range c.peers {
-		online[device] = false
-	}
-	c.mu.Unlock()
+	online := map[identity.DeviceID]bool{}
 	for _, p := range c.cfg.Host.Connected() {
 		if p.Class == p2p.Member {
 			online[p.Device] = true
+			c.peer(p.Device)
 		}
 	}
-	for device, is := range online {
-		c.setOnline(device, is)
+	for device, p := range c.peers {
+		c.set(p, online[device], now)
 	}
+	c.reconcile(state, now)
+	c.mu.Unlock()
+	c.tell()
+	c.signal()
 }
 
 // Connected says that a device is connected as a member of some project.
@@ -96,107 +108,96 @@ func (c *Coordinator) Connected(device identity.DeviceID) { c.setOnline(device, 
 func (c *Coordinator) Disconnected(device identity.DeviceID) { c.setOnline(device, false) }
 
 func (c *Coordinator) setOnline(device identity.DeviceID, online bool) {
+	now, state := time.Now(), c.cfg.State()
 	c.mu.Lock()
-	p := c.peer(device)
-	changed := p.online != online
-	p.online = online
-	if changed && online {
-		p.nextAt, p.backoff, p.synced = time.Time{}, 0, false
-	}
-	inRoster := c.inRoster(device)
+	c.set(c.peer(device), online, now)
+	c.reconcile(state, now)
 	c.mu.Unlock()
-	if changed && inRoster && c.cfg.OnPeer != nil {
-		c.cfg.OnPeer(device, online)
-	}
+	c.tell()
 	c.signal()
 }
 
 // RosterChanged says that members or addresses may have changed. Devices that were connected before they were known
-// as members are announced now.
-func (c *Coordinator) RosterChanged(before *governance.State) {
+// as members are announced now, and removed ones are said to be gone.
+func (c *Coordinator) RosterChanged(*governance.State) {
+	now, state := time.Now(), c.cfg.State()
 	c.mu.Lock()
-	var announce []identity.DeviceID
-	for device, p := range c.peers {
-		if d, ok := before.Device(device); p.online && c.inRoster(device) && (!ok || !d.Live) {
-			announce = append(announce, device)
-			p.nextAt = time.Time{}
-		}
-	}
+	c.recheck = true
+	c.reconcile(state, now)
 	c.mu.Unlock()
-	for _, device := range announce {
-		if c.cfg.OnPeer != nil {
-			c.cfg.OnPeer(device, true)
-		}
-	}
+	c.tell()
 	c.signal()
 }
 
-// Gap asks for a round with everybody connected soon: something is known to be missing.
+// Gap says that something is known to be missing: a round with everybody connected is due, as soon as the pauses allow.
 func (c *Coordinator) Gap() {
 	c.mu.Lock()
 	for _, p := range c.peers {
-		p.nextAt = time.Time{}
-		p.again = p.running
+		p.hinted = p.present
 	}
 	c.mu.Unlock()
 	c.signal()
 }
 
-// Online lists the roster's devices that are connected, without this one.
+// Online lists the roster's devices that are connected, without this one, in the order of their identifiers.
 func (c *Coordinator) Online() []identity.DeviceID {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var out []identity.DeviceID
 	for device, p := range c.peers {
-		if p.online && c.inRoster(device) {
+		if p.present {
 			out = append(out, device)
 		}
 	}
+	slices.SortFunc(out, func(a, b identity.DeviceID) int { return bytes.Compare(a[:], b[:]) })
 	return out
 }
 
-// Status says whether a set of rounds has completed with a device that is connected now, and how the last one that
-// failed has failed; nil after a success.
+// Status says whether a round has completed with a device that is connected now, and how the last one that failed has
+// failed; nil after a success.
 func (c *Coordinator) Status() (synced bool, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for device, p := range c.peers {
-		if p.online && p.synced && c.inRoster(device) {
-			return true, c.lastErr
-		}
+	for _, p := range c.peers {
+		synced = synced || p.present && p.synced
 	}
-	return false, c.lastErr
+	return synced, c.lastErr
 }
 
-// WaitSynced returns when a set of rounds that began after the call has completed with at least one device. It fails
-// with [p2p.ErrUnreachable] if none does before ctx ends.
+// WaitSynced returns when a round that began after the call has completed with at least one device. It fails with
+// [p2p.ErrUnreachable] if none does before ctx ends, and with [ErrStopped].
 func (c *Coordinator) WaitSynced(ctx context.Context) error {
 	c.mu.Lock()
-	target := c.rounds + 1
+	after := c.begun
+	now := time.Now()
 	for _, p := range c.peers {
-		if p.running {
-			target++ // what is under way may have looked before the call
-		}
+		p.hurry(now)
 	}
 	c.mu.Unlock()
-	c.Gap()
+	c.signal()
 	for {
 		c.mu.Lock()
-		done, next := c.rounds >= target, c.synced
+		done, next, last := c.done > after, c.synced, c.lastErr
 		c.mu.Unlock()
 		if done {
 			return nil
 		}
 		select {
 		case <-next:
+		case <-c.stopped:
+			return ErrStopped
 		case <-ctx.Done():
+			if last != nil {
+				return fmt.Errorf("%w: no round completed: %w; the last one: %w", p2p.ErrUnreachable, ctx.Err(), last)
+			}
 			return fmt.Errorf("%w: no round completed: %w", p2p.ErrUnreachable, ctx.Err())
 		}
 	}
 }
 
-// Serve dials and runs rounds until ctx ends.
+// Serve dials and runs rounds until ctx ends, and waits for what it started. It is called once.
 func (c *Coordinator) Serve(ctx context.Context) error {
+	defer close(c.stopped)
 	work := task.New(ctx)
 	defer work.Close()
 	timer := time.NewTimer(0)
@@ -212,121 +213,79 @@ func (c *Coordinator) Serve(ctx context.Context) error {
 	}
 }
 
-// step starts what is due and says how long to wait for what is not.
-func (c *Coordinator) step(work *task.Group) time.Duration {
-	now := time.Now()
-	next := roundEvery
-	due := func(at time.Time) bool {
-		if at.After(now) {
-			next = min(next, at.Sub(now))
-			return false
-		}
-		return true
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, d := range c.cfg.State().Devices() {
-		if d.ID == c.cfg.Self {
-			continue
-		}
-		p := c.peer(d.ID)
-		switch {
-		case p.online && !p.running && due(p.nextAt):
-			p.running = true
-			work.Go("round", func(ctx context.Context) error { c.round(ctx, d.ID); return nil })
-		case !p.online && !p.dialing && c.dialing() < maxDials && due(p.dialAt):
-			addrs := c.cfg.Addresses(d.ID)
-			if len(addrs) == 0 {
-				p.dialAt = now.Add(lastBackoff)
-				continue
-			}
-			p.dialing = true
-			target := p2p.Target{Device: d.ID, Peer: d.Cert.Peer, Addrs: addrs}
-			work.Go("dial", func(ctx context.Context) error { c.dial(ctx, target); return nil })
-		}
-	}
-	return next
-}
-
-// dial connects to a device; the host's observer tells of success.
-func (c *Coordinator) dial(ctx context.Context, target p2p.Target) {
-	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
-	defer cancel()
-	_, err := c.cfg.Host.Dial(ctx, target)
-	c.mu.Lock()
-	p := c.peer(target.Device)
-	p.dialing = false
-	if err != nil {
-		p.backoff = min(max(2*p.backoff, firstBackoff), lastBackoff)
-		p.dialAt = time.Now().Add(p.backoff + rand.N(p.backoff/2))
-		c.cfg.Logger.Debug("dial failed", "device", target.Device.Short(), "err", err)
-	} else {
-		p.dialAt = time.Now().Add(firstBackoff)
-	}
-	c.mu.Unlock()
-	c.signal()
-}
-
-// round runs every tier's exchange with one device.
-func (c *Coordinator) round(ctx context.Context, device identity.DeviceID) {
-	ctx, cancel := context.WithTimeout(ctx, roundTimeout)
-	defer cancel()
-	var err error
-	for _, r := range c.cfg.Rounds {
-		if err = r.Run(ctx, device); err != nil {
-			err = fmt.Errorf("coordinator: %s with %s: %w", r.Name, device.Short(), err)
-			break
-		}
-	}
-	c.mu.Lock()
-	p := c.peer(device)
-	p.running = false
-	switch {
-	case err != nil:
-		p.nextAt = time.Now().Add(firstBackoff + rand.N(firstBackoff))
-		if !errors.Is(err, context.Canceled) && p.online {
-			c.lastErr = err
-			c.cfg.Logger.Debug("round failed", "err", err)
-		}
-	case p.again:
-		p.nextAt = time.Time{}
-	default:
-		p.nextAt = time.Now().Add(roundEvery - roundJitter + rand.N(2*roundJitter))
-	}
-	p.again = false
-	if err == nil {
-		p.synced, c.lastErr = true, nil
-		c.rounds++
-		close(c.synced)
-		c.synced = make(chan struct{})
-	}
-	c.mu.Unlock()
-	c.signal()
-}
-
 // peer returns the entry of a device; the lock is held.
 func (c *Coordinator) peer(device identity.DeviceID) *peer {
 	p := c.peers[device]
 	if p == nil {
-		p = &peer{}
+		p = &peer{id: device}
 		c.peers[device] = p
 	}
 	return p
 }
 
-// dialing counts the dials under way; the lock is held.
-func (c *Coordinator) dialing() (n int) {
-	for _, p := range c.peers {
-		if p.dialing {
-			n++
-		}
+// set notes whether a device has a connection; the lock is held.
+func (c *Coordinator) set(p *peer, online bool, now time.Time) {
+	if p.online == online {
+		return
 	}
-	return n
+	p.online = online
+	if online {
+		p.since = now
+		return
+	}
+	p.lost(now, c.first(p.id))
 }
 
-func (c *Coordinator) inRoster(device identity.DeviceID) bool {
-	d, ok := c.cfg.State().Device(device)
-	return ok && d.Live
+// first reports whether it is for this device to dial first.
+func (c *Coordinator) first(device identity.DeviceID) bool {
+	return bytes.Compare(c.cfg.Self[:], device[:]) < 0
+}
+
+// reconcile finds out who came and who went, by connection and roster, and forgets who matters no more; the lock is
+// held.
+func (c *Coordinator) reconcile(state *governance.State, now time.Time) {
+	for device, p := range c.peers {
+		live := c.member(state, device)
+		present := p.online && live
+		if present != p.present {
+			p.present = present
+			p.conn++
+			if present {
+				p.fresh(now)
+			}
+			if c.cfg.OnPeer != nil {
+				c.told = append(c.told, func() { c.cfg.OnPeer(device, present) })
+			}
+		}
+		if !live && !p.online && !p.dialing && !p.running {
+			delete(c.peers, device)
+		}
+	}
+}
+
+// member reports whether a device is another one of the roster.
+func (c *Coordinator) member(state *governance.State, device identity.DeviceID) bool {
+	d, ok := state.Device(device)
+	return ok && d.Live && device != c.cfg.Self
+}
+
+// tell calls OnPeer for what has changed, in order. If another goroutine, or this one further up its stack, is at it
+// already, that one goes on with it.
+func (c *Coordinator) tell() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.telling {
+		return
+	}
+	c.telling = true
+	for len(c.told) > 0 {
+		fn := c.told[0]
+		c.told = c.told[1:]
+		c.mu.Unlock()
+		fn()
+		c.mu.Lock()
+	}
+	c.telling = false
 }
 
 func (c *Coordinator) signal() {
