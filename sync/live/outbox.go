@@ -2,36 +2,51 @@ package live
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"sync"
 	"time"
 
 	"github.com/studio-whip/collab/internal/task"
+	"github.com/studio-whip/collab/sync/journal"
 )
 
 // docID is a document's identifier.
 type docID = [16]byte
 
 // outbox gathers local updates so that typing does not cost a signature for each key: an isolated edit leaves at once,
-// then at most one batch leaves for each document in every [coalesce] interval. Each batch becomes one envelope.
+// then at most one batch leaves for each document in every [coalesce] interval, and all documents together no faster
+// than others take them. Each batch becomes one envelope.
 type outbox struct {
-	send func(ctx context.Context, doc docID, updates [][]byte) error
-	now  func() time.Time
+	send   func(ctx context.Context, doc docID, updates [][]byte) error
+	now    func() time.Time
+	budget *budget
 
-	mu      sync.Mutex
-	waiting map[docID][][]byte
-	last    map[docID]time.Time // when the document's last batch left
-	wake    chan struct{}
-	sending sync.Mutex // held while a batch is handed over, so that batches of a document keep their order
+	mu   sync.Mutex
+	docs map[docID]*queue
+	wake chan struct{}
+	turn chan struct{} // who puts its token here hands over, so that batches of a document keep their order
 }
 
-func newOutbox(now func() time.Time, send func(context.Context, docID, [][]byte) error) *outbox {
-	return &outbox{send: send, now: now, waiting: map[docID][][]byte{}, last: map[docID]time.Time{}, wake: make(chan struct{}, 1)}
+// queue is what waits of one document.
+type queue struct {
+	updates [][]byte
+	next    time.Time     // no batch leaves before
+	delay   time.Duration // after a failure
 }
 
-// add queues an update. It never blocks on the network or the disk.
+func newOutbox(now func() time.Time, b *budget, send func(context.Context, docID, [][]byte) error) *outbox {
+	return &outbox{
+		send: send, now: now, budget: b, docs: map[docID]*queue{},
+		wake: make(chan struct{}, 1), turn: make(chan struct{}, 1),
+	}
+}
+
+// add queues an update. It never waits for the network or the disk.
 func (o *outbox) add(doc docID, update []byte) {
 	o.mu.Lock()
-	o.waiting[doc] = append(o.waiting[doc], update)
+	q := o.of(doc)
+	q.updates = append(q.updates, update)
 	o.mu.Unlock()
 	select {
 	case o.wake <- struct{}{}:
@@ -39,17 +54,33 @@ func (o *outbox) add(doc docID, update []byte) {
 	}
 }
 
+// of returns a document's queue; o.mu is held.
+func (o *outbox) of(doc docID) *queue {
+	q := o.docs[doc]
+	if q == nil {
+		q = &queue{}
+		o.docs[doc] = q
+	}
+	return q
+}
+
+// start serves the outbox until the group stops.
+func (o *outbox) start(g *task.Group, failed func(error)) {
+	g.Go("outbox", func(ctx context.Context) error { return o.serve(ctx, failed) })
+}
+
 // serve hands over batches when they are due.
 func (o *outbox) serve(ctx context.Context, failed func(error)) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
-		next, err := o.handOver(ctx, o.due)
-		if err != nil {
+		wait, err := o.handOver(ctx, false)
+		if err != nil && ctx.Err() == nil {
 			failed(err)
 		}
-		if next > 0 {
-			timer.Reset(next)
+		timer.Stop()
+		if wait > 0 {
+			timer.Reset(wait)
 		}
 		select {
 		case <-o.wake:
@@ -60,65 +91,101 @@ func (o *outbox) serve(ctx context.Context, failed func(error)) error {
 	}
 }
 
-// flush hands over everything at once.
+// flush hands over everything that is queued, at once. What could not be kept is tried again later.
 func (o *outbox) flush(ctx context.Context) error {
-	_, err := o.handOver(ctx, func(docID, time.Time) time.Duration { return 0 })
+	_, err := o.handOver(ctx, true)
 	return err
 }
 
-// due says how long a document's batch has still to wait.
-func (o *outbox) due(doc docID, now time.Time) time.Duration {
-	last, sent := o.last[doc]
-	if !sent {
-		return 0
+// handOver sends the batches that are due, or all, each document's once at most, and says after how long the next one
+// is due; 0 if none waits.
+func (o *outbox) handOver(ctx context.Context, all bool) (wait time.Duration, err error) {
+	select {
+	case o.turn <- struct{}{}:
+		defer func() { <-o.turn }()
+	case <-ctx.Done():
+		return 0, fmt.Errorf("live: hand edits over: %w", ctx.Err())
 	}
-	return max(0, last.Add(coalesce).Sub(now))
-}
-
-// handOver sends the batches that need not wait and says after how long the next one is due; 0 if none waits.
-func (o *outbox) handOver(ctx context.Context, wait func(docID, time.Time) time.Duration) (next time.Duration, err error) {
-	o.sending.Lock()
-	defer o.sending.Unlock()
+	tried := map[docID]bool{}
+	var errs []error
 	for {
-		doc, updates, after := o.take(wait)
+		doc, updates := o.take(all, tried)
 		if updates == nil {
-			return after, err
+			return o.wait(), errors.Join(errs...)
 		}
-		if e := o.send(ctx, doc, updates); e != nil {
-			err = e
-			o.putBack(doc, updates)
-			return coalesce, err
+		tried[doc] = true
+		e := o.send(ctx, doc, updates)
+		o.sent(doc, updates, e)
+		if e != nil {
+			errs = append(errs, e)
 		}
 	}
 }
 
-// take removes one batch that need not wait; if there is none it says how long until there is.
-func (o *outbox) take(wait func(docID, time.Time) time.Duration) (doc docID, updates [][]byte, next time.Duration) {
+// take removes the batch of the document that has waited longest among those that are due.
+func (o *outbox) take(all bool, tried map[docID]bool) (doc docID, updates [][]byte) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	now := o.now()
-	for doc, updates := range o.waiting {
-		left := wait(doc, now)
-		if left == 0 {
-			delete(o.waiting, doc)
-			o.last[doc] = now
-			return doc, updates, 0
-		}
-		if next == 0 || left < next {
-			next = left
+	var first *queue
+	for id, q := range o.docs {
+		due := all || !q.next.After(now)
+		if len(q.updates) > 0 && due && !tried[id] && (first == nil || q.next.Before(first.next)) {
+			doc, first = id, q
 		}
 	}
-	return docID{}, nil, next
+	if first == nil || !o.budget.take(now, 0) && !all {
+		return docID{}, nil
+	}
+	updates, first.updates = first.updates, nil
+	first.next = now.Add(coalesce)
+	return doc, updates
 }
 
-// putBack returns a batch that could not be handed over, before what came since.
-func (o *outbox) putBack(doc docID, updates [][]byte) {
+// sent notes what became of a batch. One that may yet be kept goes back before what came since; of one that never can
+// be, whoever made it is told, and that is all.
+func (o *outbox) sent(doc docID, updates [][]byte, err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.waiting[doc] = append(updates, o.waiting[doc]...)
+	q := o.of(doc)
+	if err == nil || hopeless(err) {
+		q.delay = 0
+		return
+	}
+	q.updates = append(updates, q.updates...)
+	q.delay = min(max(2*q.delay, coalesce), lastRetry)
+	q.next = o.now().Add(q.delay)
 }
 
-// start serves the outbox until the group stops.
-func (o *outbox) start(g *task.Group, failed func(error)) {
-	g.Go("outbox", func(ctx context.Context) error { return o.serve(ctx, failed) })
+// hopeless reports whether the journal will never take an edit. It has undone it then.
+func hopeless(err error) bool {
+	for _, e := range []error{journal.ErrReadOnly, journal.ErrTooLarge, journal.ErrContent, journal.ErrUnknownDoc, journal.ErrClosed} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+// wait says after how long the next batch is due, 0 if none waits, and forgets the documents that are quiet.
+func (o *outbox) wait() (wait time.Duration) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	now := o.now()
+	for doc, q := range o.docs {
+		left := min(q.next.Sub(now), lastRetry) // whatever the clock does
+		switch {
+		case len(q.updates) > 0:
+			left = max(left, time.Millisecond)
+			if wait == 0 || left < wait {
+				wait = left
+			}
+		case left <= 0:
+			delete(o.docs, doc)
+		}
+	}
+	if wait > 0 {
+		wait = max(wait, o.budget.after(now, 0))
+	}
+	return wait
 }

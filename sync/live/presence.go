@@ -2,15 +2,15 @@ package live
 
 import (
 	"bytes"
-	"context"
+	"cmp"
 	"encoding/json"
-	"errors"
+	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/studio-whip/collab/identity"
-	"github.com/studio-whip/collab/internal/wire"
 	"github.com/studio-whip/collab/sync/envelope"
 )
 
@@ -20,12 +20,6 @@ type State struct {
 	Device identity.DeviceID
 	Client uint32          // Yjs client ID
 	JSON   json.RawMessage // nil once the client has gone
-}
-
-// writerKey names who is present: a device's chain is one client.
-type writerKey struct {
-	device  identity.DeviceID
-	chainNo uint32
 }
 
 // presenceKey names a state: a client in a document.
@@ -40,95 +34,56 @@ type remote struct {
 	until time.Time
 }
 
-// own is a state of this client.
-type own struct {
-	json   []byte // nil: goodbye is to be said
-	sent   time.Time
-	dirty  bool
-	hidden bool // goodbye was said
-}
-
 // presences holds who is here. Nothing of it is stored.
 type presences struct {
-	mu        sync.Mutex
-	remotes   map[presenceKey]remote
-	own       map[docID]*own
-	last      map[orderKey]counter
-	observers map[int]observer
-	nextID    int
-	wake      chan struct{}
-	notify    sync.Mutex // observers are called one change at a time, in order
-}
+	wake  chan struct{}
+	stale atomic.Bool // somebody may have left the roster
 
-// orderKey names a sequence of ephemeral records: presence and messages of a chain are ordered each for themselves, as
-// they may take different paths.
-type orderKey struct {
-	writerKey
-	kind envelope.EphemeralKind
-}
-
-type observer struct {
-	doc docID
-	fn  func(State)
+	mu      sync.Mutex
+	remotes map[presenceKey]remote
+	counts  map[writerKey]int // states of each client
+	own     map[docID]*ownState
 }
 
 func newPresences() *presences {
 	return &presences{
-		remotes: map[presenceKey]remote{}, own: map[docID]*own{}, last: map[orderKey]counter{},
-		observers: map[int]observer{}, wake: make(chan struct{}, 1),
+		wake: make(chan struct{}, 1), remotes: map[presenceKey]remote{}, counts: map[writerKey]int{}, own: map[docID]*ownState{},
 	}
 }
 
-// newer reports whether a record is newer than the last of its sequence, and remembers it.
-func (p *presences) newer(e *envelope.Ephemeral) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	key := orderKey{writerKey{e.Device, e.ChainNo}, e.Kind}
-	last, ok := p.last[key]
-	if ok && (e.At < last.at || e.At == last.at && e.N <= last.n) {
-		return false
-	}
-	p.last[key] = counter{e.At, e.N}
-	return true
-}
-
-// SetPresence shows a JSON state, at most [MaxPresence] bytes, in a document. States less than 250 ms apart are sent
-// once, the newest.
-func (t *Topic) SetPresence(doc [16]byte, state []byte) {
-	t.presence.set(doc, bytes.Clone(state))
-}
-
-// ClearPresence tells the others that this client has left the document.
-func (t *Topic) ClearPresence(doc [16]byte) { t.presence.set(doc, nil) }
-
-func (p *presences) set(doc docID, state []byte) {
-	p.mu.Lock()
-	o := p.own[doc]
-	if o == nil {
-		o = &own{}
-		p.own[doc] = o
-	}
-	o.json, o.dirty, o.hidden = state, true, false
-	p.mu.Unlock()
-	p.signal()
-}
-
-// Renew sends own states again soon: somebody has come who cannot know them.
-func (t *Topic) Renew() {
-	t.presence.mu.Lock()
-	for _, o := range t.presence.own {
-		o.dirty = o.dirty || !o.hidden
-	}
-	t.presence.mu.Unlock()
-	t.presence.signal()
-}
-
+// signal has the presences looked through.
 func (p *presences) signal() {
 	select {
 	case p.wake <- struct{}{}:
 	default:
 	}
 }
+
+// SetPresence shows a JSON state, at most [MaxPresence] bytes, in a document. States less than 250 ms apart are sent
+// once, the newest. It fails with [ErrTooLarge], [ErrNotJSON] or [ErrClosed].
+func (t *Topic) SetPresence(doc [16]byte, state []byte) error {
+	if err := checkState(state); err != nil {
+		return err
+	}
+	if t.closed.Load() {
+		return ErrClosed
+	}
+	t.presence.set(doc, bytes.Clone(state))
+	return nil
+}
+
+func checkState(state []byte) error {
+	if len(state) > MaxPresence {
+		return fmt.Errorf("%w: presence state of %d bytes, at most %d", ErrTooLarge, len(state), MaxPresence)
+	}
+	if !json.Valid(state) || string(bytes.TrimSpace(state)) == "null" {
+		return ErrNotJSON
+	}
+	return nil
+}
+
+// ClearPresence tells the others that this client has left the document.
+func (t *Topic) ClearPresence(doc [16]byte) { t.presence.set(doc, nil) }
 
 // Presence lists the states of others in a document, by client.
 func (t *Topic) Presence(doc [16]byte) []State {
@@ -137,174 +92,85 @@ func (t *Topic) Presence(doc [16]byte) []State {
 	defer p.mu.Unlock()
 	var out []State
 	for key, r := range p.remotes {
-		if key.doc == doc && now.Before(r.until) {
+		if key.doc == doc && now.Before(r.until) && t.live(key.device) {
 			out = append(out, r.State)
 		}
 	}
-	slices.SortFunc(out, func(a, b State) int { return int(int64(a.Client) - int64(b.Client)) })
+	slices.SortFunc(out, func(a, b State) int {
+		return cmp.Or(cmp.Compare(a.Client, b.Client), bytes.Compare(a.Device[:], b.Device[:]))
+	})
 	return out
 }
 
-// OnPresence calls fn with each state of others that comes, changes or goes in a document, one at a time; stop ends
-// the calls.
+// OnPresence calls fn with each state of others that comes, changes or goes in a document, one at a time and in order;
+// states that follow one another faster than fn returns are given once, the newest. fn may call the topic, but not
+// Close. After stop, no further call begins.
 func (t *Topic) OnPresence(doc [16]byte, fn func(State)) (stop func()) {
-	p := t.presence
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	id := p.nextID
-	p.nextID++
-	p.observers[id] = observer{doc, fn}
-	return func() {
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		delete(p.observers, id)
-	}
-}
-
-// tell calls the observers of a document.
-func (p *presences) tell(doc docID, st State) {
-	p.notify.Lock()
-	defer p.notify.Unlock()
-	p.mu.Lock()
-	var fns []func(State)
-	for _, o := range p.observers {
-		if o.doc == doc {
-			fns = append(fns, o.fn)
-		}
-	}
-	p.mu.Unlock()
-	for _, fn := range fns {
-		fn(st)
-	}
+	return t.notices.observe(doc, fn)
 }
 
 // takePresence takes in another client's state.
 func (t *Topic) takePresence(e *envelope.Ephemeral, member identity.MemberID, payload []byte) {
-	var body presencePayload
-	if wire.Unmarshal(payload, &body, MaxPresence+64) != nil || len(body.State) > MaxPresence ||
-		len(body.State) > 0 && !json.Valid(body.State) {
+	body, err := parsePresence(payload)
+	if err != nil {
 		return
 	}
-	p := t.presence
 	key := presenceKey{writerKey{e.Device, e.ChainNo}, body.Doc}
-	st := State{
-		Member: member, Device: e.Device, JSON: body.State,
-		Client: identity.ClientID(e.Project, e.Device, e.ChainNo),
+	st := State{Member: member, Device: e.Device, Client: identity.ClientID(e.Project, e.Device, e.ChainNo)}
+	if len(body.State) > 0 {
+		st.JSON = body.State
 	}
-	p.mu.Lock()
-	before, known := p.remotes[key]
-	switch {
-	case len(body.State) == 0:
-		st.JSON = nil
-		delete(p.remotes, key)
-	case known || len(p.remotes) < maxPresences:
-		p.remotes[key] = remote{State: st, until: t.cfg.Now().Add(presenceLife)}
-	}
-	p.mu.Unlock()
-	if changed := !known && st.JSON != nil || known && !bytes.Equal(before.JSON, st.JSON); changed {
-		p.tell(body.Doc, st)
+	if t.presence.take(key, st, t.cfg.Now()) {
+		t.notices.tell(key, st)
 	}
 }
 
-// servePresence sends own states when they are due and drops those of others that were not renewed.
-func (t *Topic) servePresence(ctx context.Context) error {
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	for {
-		wait := min(t.sendDue(ctx), t.dropStale())
-		timer.Reset(wait)
-		select {
-		case <-timer.C:
-		case <-t.presence.wake:
-		case <-ctx.Done():
-			return nil
-		}
-	}
-}
-
-// sendDue sends what changed at least 250 ms after the last time, and renews the rest every 15 s. It says when the next
-// one is due.
-func (t *Topic) sendDue(ctx context.Context) (wait time.Duration) {
-	wait = presenceRenew
-	p := t.presence
-	p.mu.Lock()
-	due := map[docID][]byte{}
-	now := t.cfg.Now()
-	for doc, o := range p.own {
-		at := o.sent.Add(presenceRenew)
-		if o.dirty {
-			at = o.sent.Add(presenceEvery)
-		}
-		switch {
-		case o.hidden && !o.dirty:
-		case at.After(now):
-			wait = min(wait, at.Sub(now))
-		default:
-			due[doc] = o.json
-		}
-	}
-	p.mu.Unlock()
-	for doc, state := range due {
-		wait = min(wait, t.sendPresence(ctx, doc, state))
-	}
-	return wait
-}
-
-// sendPresence sends one state and says when it is due again.
-func (t *Topic) sendPresence(ctx context.Context, doc docID, state []byte) time.Duration {
-	err := t.sendEphemeral(ctx, envelope.Presence, wire.Marshal(presencePayload{Doc: doc, State: state}))
-	if errors.Is(err, ErrNotReady) {
-		return presenceEvery
-	}
-	if err != nil {
-		t.cfg.Logger.Debug("presence not sent", "err", err)
-	}
-	p := t.presence
+// take keeps a state or drops one that has gone, and reports whether anything has changed.
+func (p *presences) take(key presenceKey, st State, now time.Time) (changed bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	o := p.own[doc]
-	o.sent = t.cfg.Now()
-	if bytes.Equal(o.json, state) {
-		o.dirty, o.hidden = false, state == nil
+	before, known := p.remotes[key]
+	switch {
+	case st.JSON == nil:
+		p.drop(key)
+		return known
+	case !known && (len(p.remotes) >= maxPresences || p.counts[key.writerKey] >= maxPresencesOne):
+		return false
+	case !known:
+		p.counts[key.writerKey]++
 	}
-	return presenceEvery
+	p.remotes[key] = remote{State: st, until: now.Add(presenceLife)}
+	return !bytes.Equal(before.JSON, st.JSON)
 }
 
-// dropStale drops the states of others that were not renewed and says when to look again.
-func (t *Topic) dropStale() time.Duration {
+// drop forgets a state; p.mu is held.
+func (p *presences) drop(key presenceKey) {
+	if _, known := p.remotes[key]; !known {
+		return
+	}
+	delete(p.remotes, key)
+	if p.counts[key.writerKey]--; p.counts[key.writerKey] == 0 {
+		delete(p.counts, key.writerKey)
+	}
+}
+
+// dropStale drops the states of others that were not renewed, or whose device has left the roster, and says when to
+// look again.
+func (t *Topic) dropStale(now time.Time) (wait time.Duration) {
 	p := t.presence
-	now := t.cfg.Now()
-	wait := presenceLife
-	gone := map[presenceKey]State{}
+	roster := p.stale.Swap(false)
+	wait = presenceLife
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	for key, r := range p.remotes {
-		if left := r.until.Sub(now); left > 0 {
+		left := r.until.Sub(now)
+		if left > 0 && left <= presenceLife && (!roster || t.live(key.device)) {
 			wait = min(wait, left)
 			continue
 		}
-		delete(p.remotes, key)
+		p.drop(key)
 		r.JSON = nil
-		gone[key] = r.State
-	}
-	p.mu.Unlock()
-	for key, st := range gone {
-		p.tell(key.doc, st)
+		t.notices.tell(key, r.State)
 	}
 	return wait
-}
-
-// goodbye tells the others that this client leaves every document.
-func (t *Topic) goodbye(ctx context.Context) {
-	p := t.presence
-	p.mu.Lock()
-	var docs []docID
-	for doc, o := range p.own {
-		if !o.hidden {
-			docs = append(docs, doc)
-		}
-	}
-	p.mu.Unlock()
-	for _, doc := range docs {
-		_ = t.sendEphemeral(ctx, envelope.Presence, wire.Marshal(presencePayload{Doc: doc})) // a courtesy
-	}
 }

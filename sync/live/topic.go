@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
@@ -22,22 +23,35 @@ import (
 	"github.com/studio-whip/collab/sync/journal"
 )
 
-// ErrClosed means that the topic was closed.
-var ErrClosed = errors.New("live: closed")
+// Errors of what the user sends.
+var (
+	// ErrClosed means that the topic was closed.
+	ErrClosed = errors.New("live: closed")
+	// ErrTooLarge means that a message or a state exceeds its cap; put large things into a document.
+	ErrTooLarge = errors.New("live: too large")
+	// ErrNotJSON means that a presence state is no JSON value, or null, which means gone.
+	ErrNotJSON = errors.New("live: presence state is not a JSON value")
+	// ErrNotReady means that no key is usable for sending yet; try again when the session has synchronised.
+	ErrNotReady = errors.New("live: no project key is usable for sending yet")
+	// ErrTooFast means that others would not take so many messages; send fewer, or put them into a document.
+	ErrTooFast = errors.New("live: more messages than others take")
+)
 
 // Project is what a topic asks of membership.
 type Project interface {
 	ID() genesis.ProjectID
 	State() *governance.State
 	Heads() []governance.EventID
+	Knows(heads []governance.EventID) bool
 	SendingEpoch() (id governance.EpochID, key [32]byte, ok bool)
 	EpochKey(id governance.EpochID) ([32]byte, bool)
 }
 
-// Config is what one project's topic works with. All fields are required.
+// Config is what one project's topic works with. All fields are required. The functions must not block, nor call
+// [Topic.Close].
 type Config struct {
 	Project  Project
-	Journal  *journal.Journal
+	Journal  *journal.Journal // call its OnOwn with [Topic.Publish]
 	Keys     *identity.DeviceKeys
 	Identity *identity.IdentityCert
 	Device   *identity.DeviceCert
@@ -47,41 +61,55 @@ type Config struct {
 
 	OnGap     func()        // something is known to be missing: synchronise
 	OnMessage func(Message) // an application message, in order for each sender
-	OnError   func(error)   // an edit could not be kept; it is tried again
+	OnError   func(error)   // an edit was not kept: by the store, and it is tried again, or for good, and it was undone
 }
+
+// topicNameSize is the length of a topic's name, a hash in hex.
+const topicNameSize = 64
 
 // Topic is tier 1 of one project. It is safe for concurrent use.
 type Topic struct {
-	cfg      Config
-	gossip   *Gossip
-	name     string
-	topic    *pubsub.Topic
-	sub      *pubsub.Subscription
-	outbox   *outbox
-	limiter  *limiter
-	presence *presences
-	tasks    *task.Group
+	cfg    Config
+	gossip *Gossip
+	name   string
+	topic  *pubsub.Topic
+	sub    *pubsub.Subscription
+	tasks  *task.Group
 
-	sendMu sync.Mutex // orders own ephemeral records
-	count  counter
+	// Of others.
+	rates  *limiter // by author
+	hints  *limiter // by forwarder
+	faults *limiter // by forwarder
+	order  *order
+	early  *early
+	passed *introductions
+	later  chan *checked
+	taking sync.Mutex // what was received is taken in one by one
+
+	// Of this device.
+	outbox   *outbox
+	budget   *budget
+	progress *progress
+	messages chan outgoing
+	presence *presences
+	notices  *notices
+	renewals *task.Group // sends presence
+	sendMu   sync.Mutex  // orders own ephemeral records
+	count    counter
+	counted  uint32 // the chain that count is of
+
+	subscribed atomic.Bool
+	closed     atomic.Bool
+	closeOnce  sync.Once
+	closeErr   error
 }
 
 // Join subscribes to a project's topic and serves it until Close.
 func (g *Gossip) Join(cfg Config) (_ *Topic, err error) {
-	project := cfg.Project.ID()
-	id := derive.ID("topic", project[:])
-	t := &Topic{
-		cfg: cfg, gossip: g, name: hex.EncodeToString(id[:]),
-		limiter: newLimiter(), presence: newPresences(), tasks: task.New(context.Background()),
+	t := newTopic(g, cfg)
+	if !g.enter(t) {
+		return nil, errors.Join(fmt.Errorf("live: project %s is joined already", cfg.Project.ID().Short()), t.tasks.Close(), t.renewals.Close())
 	}
-	t.outbox = newOutbox(cfg.Now, t.append)
-	g.mu.Lock()
-	if g.topics[t.name] != nil {
-		g.mu.Unlock()
-		return nil, fmt.Errorf("live: project %s is joined already", project.Short())
-	}
-	g.topics[t.name] = t
-	g.mu.Unlock()
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, t.Close())
@@ -93,23 +121,60 @@ func (g *Gossip) Join(cfg Config) (_ *Topic, err error) {
 	if t.topic, err = g.ps.Join(t.name); err != nil {
 		return nil, fmt.Errorf("live: join topic: %w", err)
 	}
-	if t.sub, err = t.topic.Subscribe(pubsub.WithBufferSize(subscriberBuffer)); err != nil {
+	arrivals, err := t.topic.EventHandler()
+	if err != nil {
+		return nil, fmt.Errorf("live: join topic: %w", err)
+	}
+	t.tasks.Go("arrivals", func(ctx context.Context) error { return t.greet(ctx, arrivals) })
+	if t.sub, err = t.topic.Subscribe(pubsub.WithBufferSize(bufferMessages)); err != nil {
 		return nil, fmt.Errorf("live: subscribe: %w", err)
 	}
+	t.subscribed.Store(true)
 	t.outbox.start(t.tasks, cfg.OnError)
 	t.tasks.Go("receive", t.receive)
-	t.tasks.Go("presence", t.servePresence)
-	t.tasks.Go("arrivals", t.greet)
+	t.tasks.Go("judge later", t.judgeLater)
+	t.tasks.Go("messages", t.serveMessages)
+	t.tasks.Go("observers", t.notices.run)
+	t.renewals.Go("presence", t.servePresence)
 	return t, nil
 }
 
-// Close hands over what waits in the outbox, says goodbye and leaves the topic.
+func newTopic(g *Gossip, cfg Config) *Topic {
+	project := cfg.Project.ID()
+	id := derive.ID("topic", project[:])
+	t := &Topic{
+		cfg: cfg, gossip: g, name: hex.EncodeToString(id[:]), tasks: task.New(context.Background()),
+		rates: newLimiter(liveRate, liveBurst), hints: newLimiter(hintRate, hintBurst), faults: newLimiter(faultRate, faultBurst),
+		order: newOrder(), early: newEarly(), passed: newIntroductions(), later: make(chan *checked, maxLater),
+		budget: newBudget(cfg.Now()), progress: newProgress(), messages: make(chan outgoing, maxMessages),
+		presence: newPresences(), notices: newNotices(), renewals: task.New(context.Background()),
+	}
+	t.outbox = newOutbox(cfg.Now, t.budget, t.append)
+	return t
+}
+
+// Close hands over what waits in the outbox, publishes it, says goodbye and leaves the topic. It must not be called
+// from a function that the topic calls. Closing again gives the same answer.
 func (t *Topic) Close() error {
-	flush, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	t.closeOnce.Do(func() { t.closeErr = t.close() })
+	return t.closeErr
+}
+
+func (t *Topic) close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), closeWait)
 	defer cancel()
-	err := t.outbox.flush(flush)
-	if t.topic != nil {
-		t.goodbye(flush)
+	t.closed.Store(true)
+	err := t.outbox.flush(ctx)
+	if t.sub != nil {
+		t.drainMessages(ctx)
+		published, cancel := context.WithTimeout(ctx, publishWait)
+		t.progress.wait(published)
+		cancel()
+	}
+	err = errors.Join(err, t.renewals.Close())
+	if t.sub != nil {
+		t.goodbye(ctx)
+		t.subscribed.Store(false)
 	}
 	t.tasks.Stop()
 	if t.sub != nil {
@@ -120,25 +185,31 @@ func (t *Topic) Close() error {
 	if t.topic != nil {
 		err = errors.Join(err, t.topic.Close())
 	}
-	t.gossip.mu.Lock()
-	delete(t.gossip.topics, t.name)
-	t.gossip.mu.Unlock()
+	t.gossip.leave(t)
 	return err
 }
 
-// Edited queues a local update of a document: an isolated one leaves at once, then one batch in 50 ms.
-func (t *Topic) Edited(doc [16]byte, update []byte) { t.outbox.add(doc, update) }
+// Edited queues a local update of a document: an isolated one leaves at once, then one batch in 50 ms. It never waits.
+func (t *Topic) Edited(doc [16]byte, update []byte) {
+	if !t.closed.Load() { // the journal keeps what its documents emit
+		t.outbox.add(doc, update)
+	}
+}
 
-// Flush hands everything queued to the journal.
+// Flush hands everything queued to the journal. It fails as [journal.Journal.Append] does.
 func (t *Topic) Flush(ctx context.Context) error { return t.outbox.flush(ctx) }
 
 // append makes an envelope of a batch; the journal publishes it through Publish once it is durable.
 func (t *Topic) append(ctx context.Context, doc docID, updates [][]byte) error {
-	_, err := t.cfg.Journal.Append(ctx, doc, updates)
+	made, err := t.cfg.Journal.Append(ctx, doc, updates)
+	for _, e := range made {
+		t.progress.noteMade(e)
+	}
 	return err
 }
 
-// Publish sends an own envelope, which must be durable. One that is too large for gossip is announced.
+// Publish sends an own envelope, which must be durable. One that is too large for gossip is announced. It does not wait
+// for the network.
 func (t *Topic) Publish(e *envelope.Envelope) {
 	m := message{Kind: kindEnvelope, Record: e.Raw}
 	if e.Kind == envelope.KindIntroduction {
@@ -150,63 +221,51 @@ func (t *Topic) Publish(e *envelope.Envelope) {
 			Device: e.Device, ChainNo: e.ChainNo, Seq: e.Seq, ID: e.ID,
 		}})
 	}
-	t.publish(t.tasks.Context(), data)
+	t.publish(data)
+	t.progress.noteGone(e)
+	if e.Kind == envelope.KindIntroduction {
+		t.presence.signal()
+	}
 }
 
-// publish hands bytes to the router. That nobody is subscribed is no error.
-func (t *Topic) publish(ctx context.Context, data []byte) {
-	if err := t.topic.Publish(ctx, data); err != nil && ctx.Err() == nil {
+// publish hands bytes to the router. That nobody is subscribed is no error, nor that the topic was closed.
+func (t *Topic) publish(data []byte) {
+	if err := t.topic.Publish(t.tasks.Context(), data); err != nil && !t.closed.Load() {
 		t.cfg.Logger.Debug("publish failed", "err", err)
 	}
 }
 
-// receive takes in what the validator has passed.
-func (t *Topic) receive(ctx context.Context) error {
-	for {
-		msg, err := t.sub.Next(ctx)
-		if err != nil {
-			return nil // the subscription or the group has ended
-		}
-		checked, ok := msg.ValidatorData.(*checked)
-		if !ok || msg.Local {
-			continue
-		}
-		t.take(ctx, checked)
-	}
+// Renew says that something was exchanged with a device: it can judge now what it could not, and so can this one. Own
+// presence is sent again soon, and what waited is looked at.
+func (t *Topic) Renew() {
+	t.presence.renew()
+	t.early.signal()
+}
+
+// RosterChanged says that the roster has changed: who has come is told what it may know now, and who has gone is shown
+// no more.
+func (t *Topic) RosterChanged() {
+	t.gossip.host.announceAll()
+	t.presence.stale.Store(true)
+	t.Renew()
 }
 
 // greet shows own presence to whoever subscribes.
-func (t *Topic) greet(ctx context.Context) error {
-	peers, err := t.topic.EventHandler()
-	if err != nil {
-		return fmt.Errorf("live: %w", err)
-	}
-	defer peers.Cancel()
+func (t *Topic) greet(ctx context.Context, arrivals *pubsub.TopicEventHandler) error {
+	defer arrivals.Cancel()
 	for {
-		event, err := peers.NextPeerEvent(ctx)
+		event, err := arrivals.NextPeerEvent(ctx)
 		if err != nil {
 			return nil // the group has ended
 		}
-		if event.Type == pubsub.PeerJoin {
-			t.Renew()
+		if event.Type == pubsub.PeerJoin && t.gossip.mayKnow(event.Peer, t.name) {
+			t.presence.renew()
 		}
 	}
 }
 
-// take hands one checked message to who it is for.
-func (t *Topic) take(ctx context.Context, c *checked) {
-	switch {
-	case c.envelope != nil:
-		verdict, err := t.cfg.Journal.Accept(ctx, c.envelope, c.from)
-		if err != nil {
-			t.cfg.Logger.Debug("envelope refused", "author", c.envelope.Device.Short(), "err", err)
-		}
-		if verdict == journal.Waiting {
-			t.cfg.OnGap()
-		}
-	case c.ephemeral != nil:
-		t.takeEphemeral(c.ephemeral)
-	case c.head != nil:
-		t.cfg.OnGap()
-	}
+// live reports whether a device is one of the project's.
+func (t *Topic) live(id identity.DeviceID) bool {
+	d, ok := t.cfg.Project.State().Device(id)
+	return ok && d.Live
 }
