@@ -227,8 +227,27 @@ func TestAway(t *testing.T) {
 	ben := openDir(t, dir, ks, "Ben")
 	b := join(t, ben, invite(t, a, collab.InviteOptions{}))
 	equal(t, doc, open(t, b, "script"))
+	online := func() bool {
+		for m := range a.Members() {
+			if m.Name == "Ben" {
+				return m.Online
+			}
+		}
+		return false
+	}
+	eventually(t, "Ben is seen", online)
+	changes := collab.Subscribe[collab.PeerChanged](t.Context(), a)
 	if err := ben.Close(); err != nil {
 		t.Fatal(err)
+	}
+	eventually(t, "Ben is seen to be away", func() bool { return !online() })
+	select {
+	case e := <-changes:
+		if e.Online || e.Who == a.Me().ID {
+			t.Errorf("event %+v; want that Ben has gone", e)
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("no event tells that Ben has gone")
 	}
 	for i := range 30 {
 		insert(t, doc, 0, fmt.Sprintln("line", i))
@@ -494,4 +513,29 @@ func TestBadState(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestCloseEndsSubscriptions closes a session whose subscribers never stop by themselves.
+func TestCloseEndsSubscriptions(t *testing.T) {
+	s := create(t, openNode(t, "Ada"))
+	all := s.Events(context.Background())
+	some := collab.Subscribe[collab.DocChanged](context.Background(), s)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for range all {
+	}
+	for range some {
+	}
+	select {
+	case <-s.Done():
+	default:
+		t.Error("Done is not closed")
+	}
+	if !errors.Is(s.Err(), collab.ErrClosed) {
+		t.Errorf("Err is %v, want ErrClosed", s.Err())
+	}
+	if err := s.Close(); err != nil {
+		t.Errorf("a second Close: %v", err)
+	}
 }

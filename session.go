@@ -114,6 +114,7 @@ func (s *Session) shutDown() error {
 	if s.live != nil {
 		errs = append(errs, s.live.Close())
 	}
+	s.events.Close() // ends subscriptions, which the tasks wait for
 	errs = append(errs, s.tasks.Close())
 	if s.foundation != nil {
 		s.foundation.Close()
@@ -127,7 +128,6 @@ func (s *Session) shutDown() error {
 	if s.store != nil {
 		errs = append(errs, s.store.Close())
 	}
-	s.events.Close()
 	return errors.Join(errs...)
 }
 

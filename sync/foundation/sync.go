@@ -3,146 +3,148 @@ package foundation
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
+	"slices"
 
 	"github.com/studio-whip/collab/identity"
 	"github.com/studio-whip/collab/internal/wire"
-	"github.com/studio-whip/collab/sync/journal"
+	"github.com/studio-whip/collab/sync/envelope"
 )
 
 // Sync exchanges with one connected device what either side lacks:
 //
-//	caller                       device
-//	hello {project, frontier} ─▶
-//	                          ◀─ hello {project, frontier}
-//	                          ◀─ run … run, empty frame
-//	run … run, empty frame    ─▶
-//	                          ◀─ empty frame: all of it was taken in
+//	caller                                device
+//	opening {project}, frontier …      ─▶
+//	                                   ◀─ frontier …
+//	ask for runs after places          ─▶
+//	                                   ◀─ for each: run …, empty frame
+//	…
+//	ask for nothing                    ─▶
+//	                                   ◀─ ask …
+//	run …, empty frame …               ─▶
+//	                                   ◀─ ask for nothing
 //
-// It returns when both hold the union, but for what either refused. It fails with [ErrRefused] if the device does not
-// serve the project, and with [ErrProtocol].
-func (f *Foundation) Sync(ctx context.Context, device identity.DeviceID) (err error) {
-	x, err := f.open(ctx, device, protocolSync, hello{Project: f.cfg.Project, Frontier: f.frontier()})
-	if err != nil {
-		return err
+// It returns when both hold what either held when they compared, but for what one refused: content that does not count,
+// and content that cannot be judged before more governance events are here. It fails with [ErrRefused], [ErrProtocol],
+// [ErrStalled], [ErrClosed], an error of the transport or the context's. What came before an error stays.
+func (f *Foundation) Sync(ctx context.Context, device identity.DeviceID) error {
+	return f.lead(ctx, device, protocolSync, f.leadSync)
+}
+
+func (f *Foundation) leadSync(ctx context.Context, x *exchange) error {
+	if err := f.sendFrontier(x); err != nil {
+		return refusal(err)
 	}
-	defer func() {
-		if err != nil {
-			x.abort()
-		}
-	}()
-	answer, err := x.read(MaxHello, answerTimeout)
+	theirs, err := f.receiveFrontier(x)
 	if err != nil {
 		return refusal(err)
 	}
-	theirs, err := f.parseHello(answer)
+	if err := f.take(ctx, x, theirs); err != nil {
+		return err
+	}
+	return f.give(ctx, x)
+}
+
+// followSync is the side that was asked; the opening has been read and its sender is live.
+func (f *Foundation) followSync(ctx context.Context, x *exchange) error {
+	theirs, err := f.receiveFrontier(x)
 	if err != nil {
 		return err
 	}
-	if err := f.takeRuns(ctx, x); err != nil {
+	if err := f.permit(x); err != nil {
 		return err
 	}
-	if err := f.sendRuns(x, theirs); err != nil {
+	if err := f.sendFrontier(x); err != nil {
 		return err
 	}
-	if end, err := x.read(0, idleTimeout); err != nil || len(end) != 0 {
-		return fmt.Errorf("%w: no acknowledgement: %w", ErrProtocol, err)
-	}
-	return x.finish()
-}
-
-func (f *Foundation) serveSync(ctx context.Context, x *exchange, opening []byte) error {
-	theirs, err := f.parseHello(opening)
-	if err != nil {
+	if err := f.give(ctx, x); err != nil {
 		return err
 	}
-	if err := x.write(wire.Marshal(hello{Project: f.cfg.Project, Frontier: f.frontier()})); err != nil {
-		return err
-	}
-	if err := f.sendRuns(x, theirs); err != nil {
-		return err
-	}
-	if err := f.takeRuns(ctx, x); err != nil {
-		return err
-	}
-	return x.write(nil)
+	return f.take(ctx, x, theirs)
 }
 
-// chainKey names a chain.
-type chainKey struct {
-	device  identity.DeviceID
-	chainNo uint32
+// permit fails if the peer is no member, or not any more.
+func (f *Foundation) permit(x *exchange) error {
+	if !f.live(x.with) {
+		return fmt.Errorf("%w: device %s was removed", ErrRefused, x.with.Short())
+	}
+	return nil
 }
 
-// parseHello reads the other side's frontier.
-func (f *Foundation) parseHello(b []byte) (map[chainKey]journal.Head, error) {
-	var h hello
-	if err := wire.Unmarshal(b, &h, MaxHello); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrProtocol, err)
+// sendFrontier says what is held here.
+func (f *Foundation) sendFrontier(x *exchange) error {
+	heads := f.cfg.Journal.Frontier()
+	if len(heads) > MaxChains { // others in each round, so that all have their turn
+		rand.Shuffle(len(heads), func(i, j int) { heads[i], heads[j] = heads[j], heads[i] })
+		heads = heads[:MaxChains]
 	}
-	if h.Project != f.cfg.Project {
-		return nil, fmt.Errorf("%w: answer about another project", ErrProtocol)
+	places := make([]place, len(heads))
+	for i, h := range heads {
+		places[i] = place{Device: h.Device, ChainNo: h.ChainNo, Seq: h.Seq, ID: h.ID}
 	}
-	theirs := make(map[chainKey]journal.Head, len(h.Frontier))
-	for _, p := range h.Frontier {
-		theirs[chainKey{p.Device, p.ChainNo}] = journal.Head{Device: p.Device, ChainNo: p.ChainNo, Seq: p.Seq, ID: p.ID}
-	}
-	return theirs, nil
-}
-
-func (f *Foundation) frontier() []place {
-	var out []place
-	for _, h := range f.cfg.Journal.Frontier() {
-		if len(out) == wire.MaxElements {
-			break // the rest follows in a later round, as the other side grows
-		}
-		out = append(out, place{Device: h.Device, ChainNo: h.ChainNo, Seq: h.Seq, ID: h.ID})
-	}
-	return out
-}
-
-// sendRuns sends what the other side lacks, chain by chain, and an empty frame.
-func (f *Foundation) sendRuns(x *exchange, theirs map[chainKey]journal.Head) error {
-	for _, ours := range f.cfg.Journal.Frontier() {
-		after := uint64(0)
-		if h, ok := theirs[chainKey{ours.Device, ours.ChainNo}]; ok {
-			after = f.cfg.Journal.After(h)
-		}
-		for after < ours.Seq {
-			run, last, err := f.cfg.Journal.Run(ours.Device, ours.ChainNo, after)
-			if err != nil {
-				return err
-			}
-			if run == nil || last <= after {
-				break
-			}
-			if err := x.write(run); err != nil {
-				return err
-			}
-			after = last
-		}
-	}
-	return x.write(nil)
-}
-
-// takeRuns takes in runs until an empty frame. A run that is refused does not end the exchange: the next chain may be
-// an honest one's.
-func (f *Foundation) takeRuns(ctx context.Context, x *exchange) error {
-	for {
-		run, err := x.read(MaxRun, idleTimeout)
-		if err != nil {
+	slices.SortFunc(places, func(a, b place) int { return a.chain().compare(b.chain()) })
+	for len(places) > maxPlaces {
+		if err := x.send(wire.Marshal(frontier{Places: places[:maxPlaces], More: true})); err != nil {
 			return err
 		}
-		if len(run) == 0 {
-			return nil
-		}
-		if !f.live(x.Device()) {
-			return ErrRefused // removed meanwhile
-		}
-		if err := f.cfg.Journal.AcceptRun(ctx, run, x.Device()); err != nil {
-			f.server.logger.Debug("run refused", "from", x.Device().Short(), "err", err)
-			if ctx.Err() != nil {
-				return ctx.Err()
-			}
+		places = places[maxPlaces:]
+	}
+	last := frontier{Places: places}
+	for _, p := range f.forks() {
+		if len(last.Forks) < maxForks {
+			last.Forks = append(last.Forks, p.fork)
 		}
 	}
+	return x.send(wire.Marshal(last))
+}
+
+// receiveFrontier reads what the other side holds.
+func (f *Foundation) receiveFrontier(x *exchange) (*frontier, error) {
+	var all frontier
+	last := chainKey{}
+	for {
+		raw, err := x.receive(maxFrontier, answerTime)
+		if err != nil {
+			return nil, err
+		}
+		frame, err := decodeFrontier(raw, last)
+		if err != nil {
+			return nil, err
+		}
+		all.Places, all.Forks = append(all.Places, frame.Places...), frame.Forks
+		if !frame.More {
+			return &all, nil
+		}
+		if len(all.Places) >= MaxChains {
+			return nil, fmt.Errorf("%w: more than %d chains", ErrProtocol, MaxChains)
+		}
+		last = all.Places[len(all.Places)-1].chain()
+	}
+}
+
+// proof is what shows that a chain was forked: two runs that begin at that place.
+type proof struct {
+	fork
+	runs [2][]byte
+}
+
+// forks lists the forked chains that the journal can prove, ascending. There are hardly ever any.
+func (f *Foundation) forks() []proof {
+	evidence, err := f.cfg.Journal.Evidence()
+	if err != nil {
+		f.server.logger.Warn("foundation: evidence cannot be read", "err", err)
+	}
+	var out []proof
+	for pair := range slices.Chunk(evidence, 2) {
+		run, err := envelope.DecodeRun(pair[0])
+		if err != nil || len(pair) < 2 {
+			f.server.logger.Warn("foundation: evidence cannot be read", "err", err)
+			continue
+		}
+		first := run.Envelopes[0]
+		at := fork{Device: first.Device, ChainNo: first.ChainNo, Seq: first.Seq}
+		out = append(out, proof{at, [2][]byte(pair)})
+	}
+	slices.SortFunc(out, func(a, b proof) int { return a.chain().compare(b.chain()) })
+	return out
 }

@@ -152,3 +152,18 @@ func (s *Service) Pause(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = s.daemon.Process.Signal(syscall.SIGCONT) })
 }
+
+// WaitUnlocked waits until the login collection is there and open; the daemon makes it some time after its name.
+func (s *Service) WaitUnlocked(t *testing.T) {
+	t.Helper()
+	Poll(t, "an unlocked login collection", func() error {
+		locked, err := s.call(t, serviceName, loginPath, "org.freedesktop.DBus.Properties.Get", "org.freedesktop.Secret.Collection", "Locked")
+		if err != nil {
+			return err
+		}
+		if v, ok := locked[0].(dbus.Variant); !ok || v.Value() != false {
+			return fmt.Errorf("collection is locked: %v", locked)
+		}
+		return nil
+	})
+}
