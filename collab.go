@@ -162,9 +162,6 @@ func (n *Node) Projects() iter.Seq[ProjectInfo] {
 	}
 }
 
-// maxProjectName is the cap of a project's name in bytes.
-const maxProjectName = genesis.MaxTitle
-
 // Create founds a project by the ceremony c and opens it; the founder is its first manager. The root key exists in
 // memory only while Create runs. name is at most 128 bytes of UTF-8.
 func (n *Node) Create(ctx context.Context, name string, c Ceremony) (*Session, error) {

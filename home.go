@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 
 	"github.com/studio-whip/collab/crypto/derive"
 	"github.com/studio-whip/collab/identity"
@@ -38,8 +37,6 @@ type home struct {
 	store  *store.Store
 	random interface{ Read([]byte) (int, error) }
 	key    [32]byte
-
-	mu sync.Mutex
 }
 
 // Names in the vault and in the node's store.

@@ -302,7 +302,7 @@ func (st *story) crash(ctx context.Context) error {
 		return err
 	}
 	if r.Member != st.cleoID {
-		return errors.New("Cleo came back as somebody else")
+		return errors.New("the third person came back as somebody else")
 	}
 	if err := st.allEqual(ctx); err != nil {
 		return err

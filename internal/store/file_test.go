@@ -128,7 +128,7 @@ func TestEqualContentGivesUnequalFiles(t *testing.T) {
 		}))
 		return names
 	}
-	if names() == names() {
+	if first, second := names(), names(); first == second {
 		t.Error("two stores under one key hash names alike")
 	}
 }
