@@ -51,9 +51,12 @@ type Node struct {
 	gossip   *live.Gossip
 	tier2    *foundation.Server
 	tasks    *task.Group
+	life     context.Context // ends when Close begins
+	endLife  context.CancelFunc
 
 	mu       sync.Mutex
 	closed   bool
+	busy     sync.WaitGroup // Create, Join and OpenProject under way; added to only while not closed
 	opening  map[ProjectID]bool
 	sessions map[ProjectID]*Session
 }
@@ -67,6 +70,7 @@ func Open(ctx context.Context, opts ...Option) (_ *Node, err error) {
 		return nil, err
 	}
 	n := &Node{cfg: cfg, opening: map[ProjectID]bool{}, sessions: map[ProjectID]*Session{}}
+	n.life, n.endLife = context.WithCancel(context.Background())
 	defer func() {
 		if err != nil {
 			_ = n.release()
@@ -100,8 +104,8 @@ func Open(ctx context.Context, opts ...Option) (_ *Node, err error) {
 	return n, nil
 }
 
-// Close stops every session, waits for all goroutines and flushes the store. Later calls of other methods return
-// [ErrClosed].
+// Close ends what is under way, stops every session, waits for all goroutines and flushes the store. Later calls of
+// other methods return [ErrClosed].
 func (n *Node) Close() error {
 	n.mu.Lock()
 	if n.closed {
@@ -109,6 +113,10 @@ func (n *Node) Close() error {
 		return nil
 	}
 	n.closed = true
+	n.mu.Unlock()
+	n.endLife()
+	n.busy.Wait()
+	n.mu.Lock()
 	sessions := slices.Collect(maps.Values(n.sessions))
 	n.mu.Unlock()
 	var errs []error
@@ -120,6 +128,7 @@ func (n *Node) Close() error {
 
 // release gives back what Open has taken, in the opposite order.
 func (n *Node) release() error {
+	n.endLife()
 	var errs []error
 	if n.gossip != nil {
 		errs = append(errs, n.gossip.Close())
@@ -165,9 +174,11 @@ func (n *Node) Projects() iter.Seq[ProjectInfo] {
 // Create founds a project by the ceremony c and opens it; the founder is its first manager. The root key exists in
 // memory only while Create runs. name is at most 128 bytes of UTF-8.
 func (n *Node) Create(ctx context.Context, name string, c Ceremony) (*Session, error) {
-	if err := n.alive(); err != nil {
+	ctx, done, err := n.begin(ctx)
+	if err != nil {
 		return nil, err
 	}
+	defer done()
 	root, err := genesis.Found(ctx, n.cfg.random, n.cfg.now(), genesis.Founding{
 		Title: name, Policy: genesis.DefaultPolicy(), Identity: n.self.Identity, Device: n.self.Device, Ceremony: c,
 	})
@@ -182,6 +193,16 @@ func (n *Node) Create(ctx context.Context, name string, c Ceremony) (*Session, e
 // OpenProject reopens a project that is on this device; it works offline. A project that is open already gives the
 // same session.
 func (n *Node) OpenProject(ctx context.Context, id ProjectID) (*Session, error) {
+	ctx, done, err := n.begin(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	return n.openKnown(ctx, id)
+}
+
+// openKnown opens a project that is on this device.
+func (n *Node) openKnown(ctx context.Context, id ProjectID) (*Session, error) {
 	n.mu.Lock()
 	s := n.sessions[id]
 	n.mu.Unlock()
@@ -212,11 +233,14 @@ func WithVerification(show func(words []string)) JoinOption {
 
 // Join redeems an invite code and opens the project once a first snapshot is applied. It fails with
 // [ErrInviteInvalid], [ErrInviteExpired], [ErrInviteUsed], [ErrInviteCancelled], [ErrDenied], [ErrPending] or
-// [ErrUnreachable]; nothing is kept then.
+// [ErrUnreachable]. Nothing is kept then, unless the host was lost after it had admitted this device: the project is
+// then on the device, and Join with the same code, or [Node.OpenProject], goes on from there.
 func (n *Node) Join(ctx context.Context, code string, opts ...JoinOption) (*Session, error) {
-	if err := n.alive(); err != nil {
+	ctx, done, err := n.begin(ctx)
+	if err != nil {
 		return nil, err
 	}
+	defer done()
 	var jc joinConfig
 	for _, o := range opts {
 		o(&jc)
@@ -228,7 +252,7 @@ func (n *Node) Join(ctx context.Context, code string, opts ...JoinOption) (*Sess
 	if known, err := n.home.has(parsed.Project); err != nil {
 		return nil, wrap("join", err)
 	} else if known {
-		return n.OpenProject(ctx, parsed.Project)
+		return n.openKnown(ctx, parsed.Project)
 	}
 	welcome, err := n.registry.Redeem(ctx, parsed, jc.show)
 	if err != nil {
@@ -252,11 +276,7 @@ func (n *Node) Join(ctx context.Context, code string, opts ...JoinOption) (*Sess
 // open makes a session of a project whose membership start opens. Two opens of one project never run at once.
 func (n *Node) open(id ProjectID, start func(membership.Config) (*membership.Project, error)) (_ *Session, err error) {
 	n.mu.Lock()
-	switch {
-	case n.closed:
-		n.mu.Unlock()
-		return nil, ErrClosed
-	case n.opening[id] || n.sessions[id] != nil:
+	if n.opening[id] || n.sessions[id] != nil {
 		n.mu.Unlock()
 		return nil, fmt.Errorf("%w: project %s is being opened already", ErrInUse, id.Short())
 	}
@@ -275,13 +295,21 @@ func (n *Node) open(id ProjectID, start func(membership.Config) (*membership.Pro
 	return s, err
 }
 
-func (n *Node) alive() error {
+// begin guards what must not outlast Close: the context ends when Close begins, and Close waits for done.
+func (n *Node) begin(ctx context.Context) (_ context.Context, done func(), err error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.closed {
-		return ErrClosed
+		return nil, nil, ErrClosed
 	}
-	return nil
+	n.busy.Add(1)
+	ctx, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(n.life, cancel)
+	return ctx, func() {
+		stop()
+		cancel()
+		n.busy.Done()
+	}, nil
 }
 
 // each calls fn with every open session.

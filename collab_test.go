@@ -539,3 +539,30 @@ func TestCloseEndsSubscriptions(t *testing.T) {
 		t.Errorf("a second Close: %v", err)
 	}
 }
+
+// TestCloseEndsWhatIsUnderWay closes a node that is waiting for a person at the other side.
+func TestCloseEndsWhatIsUnderWay(t *testing.T) {
+	asked := make(chan struct{})
+	ada := openNode(t, "Ada", collab.WithJoinPolicy(func(ctx context.Context, _ collab.JoinRequest) error {
+		close(asked)
+		<-ctx.Done()
+		return ctx.Err()
+	}))
+	code := invite(t, create(t, ada), collab.InviteOptions{Approve: true})
+	ben := openNode(t, "Ben")
+	joined := make(chan error, 1)
+	go func() {
+		_, err := ben.Join(t.Context(), code)
+		joined <- err
+	}()
+	<-asked
+	if err := ben.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := <-joined; err == nil {
+		t.Error("Join succeeded on a closed node")
+	}
+	if _, err := ben.Join(t.Context(), code); !errors.Is(err, collab.ErrClosed) {
+		t.Errorf("Join after Close: %v; want ErrClosed", err)
+	}
+}
