@@ -18,16 +18,6 @@ import (
 	"github.com/studio-whip/collab/keystore/keystoretest"
 )
 
-// TestSecretService runs against the real Secret Service of the session's bus, if one is reachable and unlocked.
-func TestSecretService(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
-	defer cancel()
-	if err := ready(ctx); err != nil {
-		t.Skipf("no Secret Service to test with: %v", err)
-	}
-	inChild(t, "TestRealKeychain", "real", nil)
-}
-
 // inChild runs one test of this binary in a process of its own.
 func inChild(t *testing.T, test, mode string, env []string) {
 	t.Helper()
@@ -47,10 +37,11 @@ func inChild(t *testing.T, test, mode string, env []string) {
 	}
 }
 
-// TestRealKeychain is what [TestSecretService] runs in a child.
+// TestRealKeychain is what [TestPrivateSecretService] runs in a child, whose only keychain is the private one. The
+// keychain of whoever runs the tests is never touched.
 func TestRealKeychain(t *testing.T) {
 	if os.Getenv(childMode) != "real" {
-		t.Skip("runs in a child of TestSecretService")
+		return
 	}
 	const profile = "keystoretest-of-this-module"
 	keystoretest.Run(t, func(t *testing.T) keystore.Store {
