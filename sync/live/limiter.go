@@ -30,7 +30,7 @@ func (b *bucket) fill(now time.Time) {
 func (b *bucket) after(now time.Time, reserve float64) time.Duration {
 	b.fill(now)
 	if short := reserve + 1 - b.tokens; short > 0 {
-		return max(time.Millisecond, time.Duration(short/b.rate*float64(time.Second)))
+		return max(time.Millisecond, 1+time.Duration(short/b.rate*float64(time.Second)))
 	}
 	return 0
 }

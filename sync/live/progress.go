@@ -85,6 +85,16 @@ func (p *progress) mayFollow(chainNo uint32, now time.Time) bool {
 	return c.introduced && (c.out || now.Sub(c.since) >= introductionWait)
 }
 
+// published returns the number of a chain's newest envelope that has gone out, or of its newest if that is not known.
+func (p *progress) published(chain envelope.ChainHead) uint64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if gone := p.of(chain.ChainNo).gone; gone > 0 {
+		return min(gone, chain.Seq)
+	}
+	return chain.Seq
+}
+
 // wait returns when everything that was made has gone out, or ctx ends.
 func (p *progress) wait(ctx context.Context) {
 	for {

@@ -86,7 +86,7 @@ func (t *Topic) sendMessage(ctx context.Context, payload []byte) error {
 	defer cancel()
 	for {
 		err := t.sendEphemeral(ctx, envelope.Message, payload)
-		if !errors.Is(err, ErrNotReady) {
+		if !errors.Is(err, ErrNotReady) || t.closed.Load() {
 			return err
 		}
 		select {
@@ -124,6 +124,8 @@ func (t *Topic) sendEphemeral(ctx context.Context, kind envelope.EphemeralKind, 
 	if !open || !usable || !t.progress.mayFollow(chain.ChainNo, t.cfg.Now()) {
 		return ErrNotReady
 	}
+	// Named is the newest envelope that has gone out: one that others were not sent yet would look like a gap to them.
+	chain.Seq = t.progress.published(chain)
 	if chain.Seq != t.count.at || chain.ChainNo != t.counted {
 		t.count, t.counted = counter{at: chain.Seq}, chain.ChainNo
 	}

@@ -41,7 +41,7 @@ func newRouterHost(h host.Host) *routerHost {
 func (h *routerHost) SetStreamHandler(id protocol.ID, fn network.StreamHandler) {
 	h.Host.SetStreamHandler(id, func(s network.Stream) {
 		p := s.Conn().RemotePeer()
-		h.tasks.Go("announce", func(context.Context) error { h.announce(p); return nil })
+		h.tasks.Go("announce", func(ctx context.Context) error { h.announce(ctx, p); return nil })
 		fn(s)
 		if h.Network().Connectedness(p) != network.Connected {
 			h.gone(p)
@@ -84,7 +84,7 @@ func (h *routerHost) newStream(ctx context.Context, p peer.ID, ids ...protocol.I
 }
 
 // announce tells a peer what is subscribed to here, as far as it may know.
-func (h *routerHost) announce(p peer.ID) {
+func (h *routerHost) announce(ctx context.Context, p peer.ID) {
 	h.mu.Lock()
 	s := h.streams[p]
 	h.mu.Unlock()
@@ -95,7 +95,8 @@ func (h *routerHost) announce(p peer.ID) {
 	for _, topic := range h.topics() {
 		rpc = appendSubscription(rpc, topic)
 	}
-	_ = s.announce(rpc) // the stream has ended; the next one begins with that
+	defer context.AfterFunc(ctx, func() { _ = s.SetWriteDeadline(time.Now()) })()
+	_ = s.announce(rpc) // fails if the stream has ended; the next one begins with that
 }
 
 // announceAll tells every peer.
@@ -103,7 +104,7 @@ func (h *routerHost) announceAll() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for p := range h.streams {
-		h.tasks.Go("announce", func(context.Context) error { h.announce(p); return nil })
+		h.tasks.Go("announce", func(ctx context.Context) error { h.announce(ctx, p); return nil })
 	}
 }
 
