@@ -9,6 +9,7 @@ import (
 
 	"github.com/studio-whip/collab/crypto/derive"
 	"github.com/studio-whip/collab/crypto/kem"
+	"github.com/studio-whip/collab/crypto/sign"
 	"github.com/studio-whip/collab/genesis"
 	"github.com/studio-whip/collab/identity"
 	"github.com/studio-whip/collab/internal/wire"
@@ -163,6 +164,9 @@ func (r *codeRecord) check() error {
 		return fmt.Errorf("%w: no project or root", wire.ErrMalformed)
 	}
 	for _, h := range r.Hosts {
+		if err := sign.CheckEd25519(h.Peer[:]); err != nil {
+			return fmt.Errorf("transport key: %w", err)
+		}
 		if len(h.Addrs) > MaxAddrs {
 			return fmt.Errorf("%w: %d addresses of one host", wire.ErrTooLarge, len(h.Addrs))
 		}

@@ -80,6 +80,7 @@ func TestScenario49ParseSaysWhatIsWrong(t *testing.T) {
 			r.Hosts = append(r.Hosts, r.Hosts[1], r.Hosts[1], r.Hosts[1])
 		}, w), ErrDamaged},
 		{"five addresses", encodeRecord(func(r *codeRecord) { r.Hosts[1].Addrs = make([]string, 5) }, w), ErrDamaged},
+		{"peer key of small order", encodeRecord(func(r *codeRecord) { r.Hosts[1].Peer = [32]byte{1} }, w), ErrDamaged},
 		{"no root", encodeRecord(func(r *codeRecord) { r.RootVersion = 0 }, w), ErrDamaged},
 	} {
 		_, err := Parse(tc.text)

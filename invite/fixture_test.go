@@ -130,7 +130,7 @@ func newWorld(t testing.TB) *world {
 	}
 	w.terms = w.termsOf(w.host)
 	w.answer = Admission{
-		Result: Admitted, Admit: []byte("the event"), Heads: []wire.ID{{1}}, Boxes: [][]byte{[]byte("box")},
+		Result: Admitted, Admit: []byte("the event"), Heads: []wire.ID{{1}}, Boxes: [][]byte{wire.Marshal(wire.Signed{Core: []byte("box"), Sigs: [][]byte{{1}}})},
 	}
 	return w
 }

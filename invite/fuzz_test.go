@@ -69,7 +69,7 @@ func FuzzM3(f *testing.F) {
 
 func FuzzM4(f *testing.F) {
 	fuzzMessage(f, message4{
-		Result: Admitted, Admit: []byte{1}, Heads: []wire.ID{{1}}, Boxes: [][]byte{{1}}, Addrs: [][]byte{{1}},
+		Result: Admitted, Admit: []byte{1}, Heads: []wire.ID{{1}}, Boxes: []wire.Signed{{Core: []byte{1}, Sigs: [][]byte{{2}}}}, Addrs: [][]byte{{1}},
 	}, decode4)
 }
 

@@ -2,6 +2,7 @@ package invite
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"flag"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/studio-whip/collab/identity"
 	"github.com/studio-whip/collab/internal/wire"
+	"github.com/studio-whip/collab/internal/words"
 )
 
 var update = flag.Bool("update", false, "write the golden vectors anew")
@@ -124,6 +126,10 @@ func checkFrames(t *testing.T, g *golden, code *Code) {
 	equal(t, "th3", g.Th[3], tr.th[:])
 	if got := strings.Join(tr.words(), " "); got != g.Words {
 		t.Errorf("words %q, want %q", got, g.Words)
+	}
+	sas := sha256.Sum256(append([]byte("collab/v1/invite-sas\x00"), unhex(t, g.Th[3])...))
+	if want := strings.Join(words.Fingerprint(sas, 6), " "); want != g.Words {
+		t.Errorf("words %q are not those of H(invite-sas, th3), %q", g.Words, want)
 	}
 	msg := openGolden(t, tr, g, "m4")
 	equal(t, "M4", g.M4, msg)

@@ -54,7 +54,7 @@ func TestHandshakeAdmits(t *testing.T) {
 		}
 		got := o.welcome
 		if got.Root.ID != w.root.ID || got.HostDevice.ID != w.host.device.ID || got.HostIdentity.ID != w.host.id.ID ||
-			string(got.Admit) != "the event" || len(got.Boxes) != 1 || got.Heads[0] != (wire.ID{1}) || got.Invite != w.code.Invite {
+			string(got.Admit) != "the event" || len(got.Boxes) != 1 || !slices.Equal(got.Boxes[0], w.answer.Boxes[0]) || got.Heads[0] != (wire.ID{1}) || got.Invite != w.code.Invite {
 			t.Errorf("%s: wrong welcome %+v", form, got)
 		}
 		if w.admitted() != 1 {

@@ -57,7 +57,7 @@ type Admission struct {
 
 	Admit []byte    // the event that admits the joiner, as signed
 	Heads []wire.ID // governance heads of the host, at least one, at most 256
-	Boxes [][]byte  // epoch keys, sealed to the joiner's device, at most 256
+	Boxes [][]byte  // signed epoch boxes for the joiner's device, at most 256
 	Addrs [][]byte  // signed address records of other members, at most 128
 }
 
@@ -245,8 +245,12 @@ func (x *exchange) verify(m *message3, th2 wire.ID) (*Request, error) {
 
 // answer sends M4 and, after an admission, waits for M5.
 func (x *exchange) answer(t *transcript, a Admission) error {
+	boxes, err := signedBoxes(a.Boxes)
+	if err != nil {
+		return fmt.Errorf("invite: the answer cannot be sent: %w", err)
+	}
 	msg := wire.Marshal(message4{
-		Result: a.Result, Reason: a.Reason, Admit: a.Admit, Heads: a.Heads, Boxes: a.Boxes, Addrs: a.Addrs, First: a.First,
+		Result: a.Result, Reason: a.Reason, Admit: a.Admit, Heads: a.Heads, Boxes: boxes, Addrs: a.Addrs, First: a.First,
 	})
 	if _, err := decode4(msg); err != nil {
 		return fmt.Errorf("invite: the answer cannot be sent: %w", err)

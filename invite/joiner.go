@@ -250,7 +250,7 @@ func (j *Joiner) outcome(rw io.ReadWriter, t *transcript, w *Welcome) error {
 		w.Pending = true
 		return nil
 	}
-	w.Admit, w.Heads, w.Boxes, w.Addrs = m.Admit, m.Heads, m.Boxes, m.Addrs
+	w.Admit, w.Heads, w.Boxes, w.Addrs = m.Admit, m.Heads, m.boxes(), m.Addrs
 	// Admitted is admitted: a host that does not get M5 answers the same when asked again, so its loss is no failure.
 	_ = writeFrame(rw, wire.Marshal(message5{MAC: t.confirmation()}))
 	return nil

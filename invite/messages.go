@@ -36,9 +36,9 @@ type message2 struct {
 type message3 struct {
 	Identity []byte `cbor:"1,keyasint"`
 	Device   []byte `cbor:"2,keyasint"`
-	ProofPub []byte `cbor:"3,keyasint"`
-	Proof    []byte `cbor:"4,keyasint"`
-	Sig      []byte `cbor:"5,keyasint"`
+	Proof    []byte `cbor:"3,keyasint"`
+	Sig      []byte `cbor:"4,keyasint"`
+	ProofPub []byte `cbor:"5,keyasint"` // hosts know its hash only
 }
 
 // message4 is the outcome.
@@ -48,7 +48,7 @@ type message4 struct {
 	Admit      []byte             `cbor:"3,keyasint,omitempty"`
 	Heads      []wire.ID          `cbor:"4,keyasint"`
 	Checkpoint []byte             `cbor:"5,keyasint,omitempty"`
-	Boxes      [][]byte           `cbor:"6,keyasint"`
+	Boxes      []wire.Signed      `cbor:"6,keyasint"` // each an array within this record
 	Addrs      [][]byte           `cbor:"7,keyasint"`
 	First      *identity.MemberID `cbor:"8,keyasint,omitempty"` // who used the invite first
 }
@@ -150,6 +150,26 @@ func decode4(msg []byte) (*message4, error) {
 		return nil, fmt.Errorf("%w: M4: admitted, but by no event", ErrInvalid)
 	}
 	return &m, nil
+}
+
+// signedBoxes reads boxes for a message4.
+func signedBoxes(boxes [][]byte) ([]wire.Signed, error) {
+	out := make([]wire.Signed, len(boxes))
+	for i, b := range boxes {
+		if err := wire.Unmarshal(b, &out[i], maxLarge); err != nil {
+			return nil, fmt.Errorf("%w: M4: box %d: %w", ErrInvalid, i+1, err)
+		}
+	}
+	return out, nil
+}
+
+// boxes returns the boxes as records of their own. A record has one encoding, so these are the bytes that came.
+func (m *message4) boxes() [][]byte {
+	var out [][]byte
+	for _, b := range m.Boxes {
+		out = append(out, wire.Marshal(b))
+	}
+	return out
 }
 
 // err returns the refusal that the joiner is told, or nil.

@@ -66,7 +66,7 @@ func (t *transcript) open(label string, ct []byte) ([]byte, error) {
 
 // words are what two people compare, at th3.
 func (t *transcript) words() []string {
-	return words.Fingerprint(derive.ListID("invite-sas", t.th), sasWords)
+	return words.Fingerprint(derive.ID("invite-sas", t.th[:]), sasWords)
 }
 
 func (t *transcript) wipe() { clear(t.k1[:]) }
