@@ -63,7 +63,7 @@ func TestStrangersHearNothing(t *testing.T) {
 		{"a guest's mac of another connection", stranger.keys.Peer, to(anna, stranger, func([32]byte) auth { return guest(hosted, [32]byte{1}) }), ErrUnknownGuest},
 		{"a guest with somebody else's certificate", stranger.keys.Peer, to(anna, carol, func(e [32]byte) auth { return guest(hosted, e) }), ErrBadProof},
 		{"a transfer claim", stranger.keys.Peer, to(anna, stranger, func([32]byte) auth {
-			return auth{kind: authTransfer, transfer: []byte("claim")}
+			return auth{kind: authTransfer, transfer: [16]byte{1}}
 		}), ErrBadProof},
 	} {
 		for _, transport := range transports {

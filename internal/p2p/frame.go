@@ -23,7 +23,7 @@ type auth struct {
 	kind     uint8
 	invite   wire.ID
 	mac      [32]byte
-	transfer []byte
+	transfer [16]byte
 }
 
 type (
@@ -40,7 +40,7 @@ type (
 	transferAuth struct {
 		_        struct{} `cbor:",toarray"`
 		Kind     uint8
-		Transfer []byte
+		Transfer [16]byte
 	}
 )
 
@@ -75,9 +75,6 @@ func (a *auth) UnmarshalCBOR(data []byte) error {
 	case data[0] == arrayOf|2 && data[1] == authTransfer:
 		var v transferAuth
 		err := wire.Unmarshal(data, &v, len(data))
-		if err == nil && len(v.Transfer) > MaxTransfer {
-			err = fmt.Errorf("%w: transfer claim of %d bytes, at most %d are allowed", wire.ErrTooLarge, len(v.Transfer), MaxTransfer)
-		}
 		*a = auth{kind: authTransfer, transfer: v.Transfer}
 		return err
 	}

@@ -221,14 +221,17 @@ func TestFrameIO(t *testing.T) {
 // TestTransferDecodes keeps the wire form of what a later version will accept.
 func TestTransferDecodes(t *testing.T) {
 	anna := newDevice(t, "anna")
-	claim := auth{kind: authTransfer, transfer: []byte("claim")}
+	claim := auth{kind: authTransfer, transfer: [16]byte{1, 2, 3}}
 	f, err := parseFrame(anna.prover(nil).dialerFrame([32]byte{}, [32]byte{}, anna.cert.ID, claim))
-	if err != nil || f.Auth.kind != authTransfer || string(f.Auth.transfer) != "claim" {
+	if err != nil || f.Auth.kind != authTransfer || f.Auth.transfer != claim.transfer {
 		t.Fatalf("%+v, %v", f, err)
 	}
-	claim.transfer = make([]byte, MaxTransfer+1)
-	if _, err := parseFrame(anna.prover(nil).dialerFrame([32]byte{}, [32]byte{}, anna.cert.ID, claim)); !errors.Is(err, wire.ErrMalformed) && !errors.Is(err, wire.ErrTooLarge) {
-		t.Errorf("a claim beyond its cap: %v", err)
+	for _, size := range []int{0, 15, 17} {
+		var a auth
+		raw := wire.Marshal([]any{authTransfer, make([]byte, size)})
+		if err := wire.Unmarshal(raw, &a, MaxFrame); !errors.Is(err, wire.ErrMalformed) {
+			t.Errorf("a transfer of %d bytes: %v", size, err)
+		}
 	}
 	if _, err := (auth{kind: 9}).MarshalCBOR(); err == nil {
 		t.Error("an unknown kind is written")
@@ -263,7 +266,7 @@ func FuzzFrame(f *testing.F) {
 
 // FuzzAuth does the same for the union inside a frame, which is small enough to be explored.
 func FuzzAuth(f *testing.F) {
-	for _, a := range []auth{member, guest(inviteOf("one"), [32]byte{}), {kind: authTransfer, transfer: []byte("claim")}} {
+	for _, a := range []auth{member, guest(inviteOf("one"), [32]byte{}), {kind: authTransfer, transfer: [16]byte{1}}} {
 		f.Add(wire.Marshal(a))
 	}
 	f.Fuzz(func(t *testing.T, raw []byte) {

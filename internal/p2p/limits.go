@@ -4,8 +4,7 @@ import "time"
 
 // Caps on what peers may send and on what a listener spends before it knows who is there.
 const (
-	MaxFrame    = 32 << 10 // bytes of one proof frame, without its length prefix
-	MaxTransfer = 16 << 10 // bytes of a transfer claim inside a frame
+	MaxFrame = 32 << 10 // bytes of one proof frame, without its length prefix
 
 	ProofDeadline = 5 * time.Second // from the first packet of a connection to the end of both proofs
 

@@ -9,6 +9,8 @@ import (
 
 	ic "github.com/libp2p/go-libp2p/core/crypto"
 	pb "github.com/libp2p/go-libp2p/core/crypto/pb"
+
+	"github.com/studio-whip/collab/crypto/sign"
 )
 
 // exporterLabel names the keying material (RFC 8446, section 7.5) that every proof signs.
@@ -45,6 +47,9 @@ func peerKey(pub ic.PubKey) ([32]byte, error) {
 	raw, err := pub.Raw()
 	if err != nil || len(raw) != 32 {
 		return [32]byte{}, fmt.Errorf("%w: transport key cannot be read", ErrBadProof)
+	}
+	if err := sign.CheckEd25519(raw); err != nil {
+		return [32]byte{}, fmt.Errorf("%w: transport key: %w", ErrBadProof, err)
 	}
 	return [32]byte(raw), nil
 }
