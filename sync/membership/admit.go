@@ -194,7 +194,7 @@ func (p *Project) admittedBefore(id governance.InviteID, device identity.DeviceI
 		if a.device != device {
 			continue
 		}
-		w := invite.Admission{Result: invite.Admitted, Admit: a.event.Raw, Boxes: p.giveAll(device), Addrs: p.bookFor(nil, maxRecords)}
+		w := invite.Admission{Result: invite.Admitted, Admit: a.event.Raw, Boxes: p.giveAll(device), Addrs: p.bookFor(nil, maxWelcomeRecords)}
 		for _, head := range p.State().Heads() {
 			if len(w.Heads) < maxHave {
 				w.Heads = append(w.Heads, wire.ID(head))

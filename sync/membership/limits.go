@@ -52,5 +52,9 @@ const (
 // mintStep is how long each further editor waits before minting an epoch that is owed, so that one of them does.
 const mintStep = 2 * time.Second
 
-// maxBoxes is how many keys a newcomer is given at once; others are asked for later.
-const maxBoxes = 64
+// What a newcomer is given with its admission: so many keys (4.7 KiB each) and address records (at most 5.6 KiB) that
+// they fit the answer of the invite handshake, 512 KiB, beside the largest admission. Others are asked for later.
+const (
+	maxBoxes          = 32
+	maxWelcomeRecords = 32
+)
