@@ -13,6 +13,7 @@ import (
 
 	"github.com/studio-whip/collab/crypto/derive"
 	"github.com/studio-whip/collab/identity"
+	"github.com/studio-whip/collab/internal/disk"
 	"github.com/studio-whip/collab/internal/store"
 	"github.com/studio-whip/collab/internal/wire"
 	"github.com/studio-whip/collab/internal/words"
@@ -142,7 +143,7 @@ func (h *home) writeProfile(profile string) error {
 		return wrap("write the profile", err)
 	}
 	_, err = f.WriteString(profile + "\n")
-	return wrap("write the profile", errors.Join(err, f.Sync(), f.Close()))
+	return wrap("write the profile", errors.Join(err, f.Sync(), f.Close(), disk.SyncFolder(h.dir)))
 }
 
 func (h *home) openFiles() (err error) {

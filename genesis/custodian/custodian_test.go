@@ -18,6 +18,7 @@ import (
 	"github.com/studio-whip/collab/genesis"
 	"github.com/studio-whip/collab/identity"
 	"github.com/studio-whip/collab/internal/cost"
+	"github.com/studio-whip/collab/internal/disk"
 	"github.com/studio-whip/collab/internal/wire"
 	"github.com/studio-whip/collab/keystore/memory"
 )
@@ -145,7 +146,7 @@ func TestFilesArePrivateAndLeaveNothingBehind(t *testing.T) {
 		t.Run(k.name, func(t *testing.T) {
 			c := k.open()
 			path := pathOf(c)
-			if err := os.WriteFile(scratchOf(path), []byte("left by a crash"), 0o644); err != nil {
+			if err := os.WriteFile(disk.Scratch(path), []byte("left by a crash"), 0o644); err != nil {
 				t.Fatal(err)
 			}
 			if err := c.Keep(t.Context(), refOf(1, 1), []byte("share")); err != nil {
@@ -161,7 +162,7 @@ func TestFilesArePrivateAndLeaveNothingBehind(t *testing.T) {
 			if err := c.Forget(t.Context(), refOf(1, 1)); err != nil {
 				t.Fatal(err)
 			}
-			for _, p := range []string{path, scratchOf(path)} {
+			for _, p := range []string{path, disk.Scratch(path)} {
 				if _, err := os.Lstat(p); !errors.Is(err, fs.ErrNotExist) {
 					t.Errorf("%s is still there: %v", filepath.Base(p), err)
 				}

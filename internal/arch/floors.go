@@ -12,6 +12,7 @@ const module = "github.com/studio-whip/collab"
 var floors = map[string]int{
 	"crdt/lib0":                      0,
 	"internal/cost":                  0,
+	"internal/disk":                  0,
 	"internal/feed":                  0,
 	"internal/secmem":                0,
 	"internal/task":                  0,

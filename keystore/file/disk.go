@@ -1,13 +1,12 @@
 package file
 
 import (
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 
+	"github.com/studio-whip/collab/internal/disk"
 	"github.com/studio-whip/collab/keystore"
 )
 
@@ -48,34 +47,10 @@ func readPrivate(path string, limit int64) ([]byte, error) {
 	return raw, nil
 }
 
-// writeAtomic puts data in place of the file at path, durably: a crash leaves the old file or the new one. replaced
-// tells whether the new one is in place, which an error may leave uncertain after a power cut only.
+// writeAtomic puts data in place of the file at path, durably; see [disk.Replace]. The vault's lock makes the path ours.
 func writeAtomic(path string, data []byte) (replaced bool, err error) {
-	// The vault's lock makes the name ours; what a crash left under it goes first.
-	name := path + ".tmp"
-	if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return false, fmt.Errorf("keystore: vault: %w", err)
+	if replaced, err = disk.Replace(path, data); err != nil {
+		err = fmt.Errorf("keystore: vault: %w", err)
 	}
-	tmp, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return false, fmt.Errorf("keystore: vault: %w", err)
-	}
-	_, err = tmp.Write(data)
-	if err == nil {
-		err = tmp.Sync()
-	}
-	if closeErr := tmp.Close(); err == nil {
-		err = closeErr
-	}
-	if err == nil {
-		err = os.Rename(name, path)
-	}
-	if err != nil {
-		_ = os.Remove(name)
-		return false, fmt.Errorf("keystore: vault: write: %w", err)
-	}
-	if err := syncFolder(filepath.Dir(path)); err != nil {
-		return true, fmt.Errorf("keystore: vault: written, but it may not survive a power cut: %w", err)
-	}
-	return true, nil
+	return replaced, err
 }

@@ -47,16 +47,3 @@ func owner(info fs.FileInfo) (uid int, ok bool) {
 	}
 	return int(st.Uid), true
 }
-
-// syncFolder makes a rename in the folder durable.
-func syncFolder(path string) error {
-	d, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	err = d.Sync()
-	if closeErr := d.Close(); err == nil {
-		err = closeErr
-	}
-	return err
-}

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/studio-whip/collab/internal/cost"
+	"github.com/studio-whip/collab/internal/disk"
 	"github.com/studio-whip/collab/keystore"
 	"github.com/studio-whip/collab/keystore/keystoretest"
 )
@@ -245,7 +246,7 @@ func TestWriteLeavesNothingBehind(t *testing.T) {
 	cost.ForTests(t)
 	dir := folder(t)
 	path := filepath.Join(dir, "vault")
-	if err := os.WriteFile(path+".tmp", []byte("what a crash left"), 0o644); err != nil {
+	if err := os.WriteFile(disk.Scratch(path), []byte("what a crash left"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	v := mustOpen(t, path)
@@ -278,14 +279,14 @@ func TestFailedWrite(t *testing.T) {
 	v := mustOpen(t, path)
 	mustPut(t, v, "a", "old")
 	// A folder that is not empty stands where the new file would be written.
-	if err := os.MkdirAll(filepath.Join(path+".tmp", "in the way"), 0o700); err != nil {
+	if err := os.MkdirAll(filepath.Join(disk.Scratch(path), "in the way"), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	if err := v.Put(t.Context(), "a", []byte("new")); err == nil {
 		t.Fatal("Put succeeded")
 	}
 	wantSecret(t, v, "a", "old")
-	if err := os.RemoveAll(path + ".tmp"); err != nil {
+	if err := os.RemoveAll(disk.Scratch(path)); err != nil {
 		t.Fatal(err)
 	}
 	mustPut(t, v, "b", "later")

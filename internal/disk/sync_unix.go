@@ -1,11 +1,11 @@
 //go:build unix
 
-package custodian
+package disk
 
 import "os"
 
-// syncFolder makes a rename or removal in the folder durable.
-func syncFolder(path string) error {
+// SyncFolder makes what was made, renamed or removed in a folder durable.
+func SyncFolder(path string) error {
 	d, err := os.Open(path)
 	if err != nil {
 		return err
