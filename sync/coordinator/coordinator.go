@@ -29,7 +29,7 @@ type Host interface {
 type Config struct {
 	Host      Host
 	Self      identity.DeviceID
-	State     func() *governance.State
+	State     func() *governance.State         // the present one; called with a lock held, so it must not wait
 	Addresses func(identity.DeviceID) []string // where a device was last known to listen
 	Rounds    []Round                          // run in this order
 	// Brought changes when a device has brought something new. Without it only governance counts as new, and hints of
@@ -82,7 +82,7 @@ func New(cfg Config) *Coordinator {
 // Refresh looks up who is connected. Call it once Connected and Disconnected are being called, to learn of what was
 // before.
 func (c *Coordinator) Refresh() {
-	now, state := time.Now(), c.cfg.State()
+	now := time.Now()
 	// Locked, so that no event that is newer than the list is taken for older.
 	c.mu.Lock()
 	online := map[identity.DeviceID]bool{}
@@ -95,7 +95,7 @@ func (c *Coordinator) Refresh() {
 	for device, p := range c.peers {
 		c.set(p, online[device], now)
 	}
-	c.reconcile(state, now)
+	c.reconcile(now)
 	c.mu.Unlock()
 	c.tell()
 	c.signal()
@@ -108,10 +108,10 @@ func (c *Coordinator) Connected(device identity.DeviceID) { c.setOnline(device, 
 func (c *Coordinator) Disconnected(device identity.DeviceID) { c.setOnline(device, false) }
 
 func (c *Coordinator) setOnline(device identity.DeviceID, online bool) {
-	now, state := time.Now(), c.cfg.State()
+	now := time.Now()
 	c.mu.Lock()
 	c.set(c.peer(device), online, now)
-	c.reconcile(state, now)
+	c.reconcile(now)
 	c.mu.Unlock()
 	c.tell()
 	c.signal()
@@ -120,10 +120,10 @@ func (c *Coordinator) setOnline(device identity.DeviceID, online bool) {
 // RosterChanged says that members or addresses may have changed. Devices that were connected before they were known
 // as members are announced now, and removed ones are said to be gone.
 func (c *Coordinator) RosterChanged(*governance.State) {
-	now, state := time.Now(), c.cfg.State()
+	now := time.Now()
 	c.mu.Lock()
 	c.recheck = true
-	c.reconcile(state, now)
+	c.reconcile(now)
 	c.mu.Unlock()
 	c.tell()
 	c.signal()
@@ -177,7 +177,7 @@ func (c *Coordinator) WaitSynced(ctx context.Context) error {
 	c.signal()
 	for {
 		c.mu.Lock()
-		done, next, last := c.done > after, c.synced, c.lastErr
+		done, next := c.done > after, c.synced
 		c.mu.Unlock()
 		if done {
 			return nil
@@ -187,8 +187,8 @@ func (c *Coordinator) WaitSynced(ctx context.Context) error {
 		case <-c.stopped:
 			return ErrStopped
 		case <-ctx.Done():
-			if last != nil {
-				return fmt.Errorf("%w: no round completed: %w; the last one: %w", p2p.ErrUnreachable, ctx.Err(), last)
+			if _, err := c.Status(); err != nil {
+				return fmt.Errorf("%w: no round completed: %w; the last one: %v", p2p.ErrUnreachable, ctx.Err(), err)
 			}
 			return fmt.Errorf("%w: no round completed: %w", p2p.ErrUnreachable, ctx.Err())
 		}
@@ -242,8 +242,9 @@ func (c *Coordinator) first(device identity.DeviceID) bool {
 }
 
 // reconcile finds out who came and who went, by connection and roster, and forgets who matters no more; the lock is
-// held.
-func (c *Coordinator) reconcile(state *governance.State, now time.Time) {
+// held. It returns the state that it went by.
+func (c *Coordinator) reconcile(now time.Time) *governance.State {
+	state := c.cfg.State() // here, so that an older one never comes after a newer
 	for device, p := range c.peers {
 		live := c.member(state, device)
 		present := p.online && live
@@ -261,6 +262,7 @@ func (c *Coordinator) reconcile(state *governance.State, now time.Time) {
 			delete(c.peers, device)
 		}
 	}
+	return state
 }
 
 // member reports whether a device is another one of the roster.

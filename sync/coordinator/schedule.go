@@ -14,11 +14,10 @@ import (
 
 // step starts what is due and says how long to wait for what is not.
 func (c *Coordinator) step(work *task.Group) time.Duration {
-	now, state := time.Now(), c.cfg.State()
-	serving := c.serving(state)
-	wait := roundEvery
+	now, wait := time.Now(), roundEvery
 	c.mu.Lock()
-	c.reconcile(state, now)
+	state := c.reconcile(now)
+	serving := c.serving(state)
 	if serving {
 		c.meet(state, now)
 		wait = c.startRounds(work, now)
