@@ -40,7 +40,6 @@ type room struct {
 	p    *membership.Project
 	j    *journal.Journal
 	f    *Foundation
-	mute *sync.Mutex // guards pull
 	pull func(context.Context, identity.DeviceID) error
 }
 
@@ -99,8 +98,7 @@ func (n *node) device() identity.DeviceID { return n.self.Device.ID }
 // furnish opens content and tier 2 of a project.
 func (n *node) furnish(st *store.Store, p *membership.Project) *room {
 	n.t.Helper()
-	r := &room{node: n, p: p, mute: &sync.Mutex{}}
-	r.pull = p.Pull
+	r := &room{node: n, p: p, pull: p.Pull}
 	var err error
 	r.j, err = journal.Open(context.Background(), journal.Config{
 		Store: st, Governance: p, Random: rand.Reader,
@@ -109,8 +107,6 @@ func (n *node) furnish(st *store.Store, p *membership.Project) *room {
 	must(n.t, err)
 	p.OnChange(func(membership.Change) { r.j.Changed() })
 	r.f = n.server.Join(Config{Project: p.ID(), State: p.State, Journal: r.j, Pull: func(ctx context.Context, d identity.DeviceID) error {
-		r.mute.Lock()
-		defer r.mute.Unlock()
 		return r.pull(ctx, d)
 	}})
 	n.t.Cleanup(func() {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 
+	"github.com/studio-whip/collab/internal/store"
 	"github.com/studio-whip/collab/internal/wire"
 	"github.com/studio-whip/collab/sync/envelope"
 	"github.com/studio-whip/collab/sync/journal"
@@ -194,16 +195,18 @@ func (f *Foundation) answer(x *exchange, limit int, take func(run []byte) error)
 	}
 }
 
-// fatal returns an error that ends the exchange: any but that a run was refused or cannot be judged yet.
+// fatal returns an error that ends the exchange. That a run is refused or cannot be judged yet concerns one chain, and so
+// does a chain that cannot be read here.
 func (f *Foundation) fatal(ctx context.Context, err error) error {
 	var refused *journal.RefusedError
 	switch {
-	case err == nil:
+	case err == nil || errors.As(err, &refused) || errors.Is(err, journal.ErrUnverifiable):
 		return nil
 	case ctx.Err() != nil:
 		return fmt.Errorf("foundation: %w", ctx.Err())
-	case errors.As(err, &refused), errors.Is(err, journal.ErrUnverifiable):
-		return nil
+	case errors.Is(err, journal.ErrClosed), errors.Is(err, store.ErrClosed), errors.Is(err, store.ErrDiskFull):
+		return fmt.Errorf("foundation: take in a run: %w", err)
 	}
-	return fmt.Errorf("foundation: take in a run: %w", err)
+	f.server.logger.Warn("foundation: run could not be taken in", "err", err)
+	return nil
 }
