@@ -32,13 +32,14 @@ func (j *Journal) Append(ctx context.Context, doc DocID, updates [][]byte) ([]*e
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("journal: append: %w", err)
 	}
+	defer j.deliver() // when both locks are free: an observer may append
 	j.appending.Lock()
 	defer j.appending.Unlock()
 	if err := j.nameDocument(doc); err != nil {
 		return nil, err
 	}
 	j.mu.Lock()
-	defer j.unlock()
+	defer j.mu.Unlock()
 	if j.closed {
 		return nil, ErrClosed
 	}
@@ -71,17 +72,18 @@ func (j *Journal) enqueue(doc DocID, updates [][]byte) error {
 	return err
 }
 
-// appendAll takes what all open documents have emitted.
+// appendAll takes all edits that were made of open documents before the call.
 func (j *Journal) appendAll(ctx context.Context) error {
 	j.mu.Lock()
 	replicas := j.sortedReplicas()
 	j.mu.Unlock()
 	var errs []error
 	for _, r := range replicas {
-		if len(r.unsent()) > 0 {
-			_, err := j.Append(ctx, r.ID, nil)
-			errs = append(errs, err)
+		err := r.gate.settle(ctx) // another goroutine may be about to tell of an edit that has returned
+		if err == nil && len(r.unsent()) > 0 {
+			_, err = j.Append(ctx, r.ID, nil)
 		}
+		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
 }
@@ -290,10 +292,11 @@ func (j *Journal) Introduce(ctx context.Context) (bool, error) {
 	if err := ctx.Err(); err != nil {
 		return false, fmt.Errorf("journal: introduce: %w", err)
 	}
+	defer j.deliver()
 	j.appending.Lock()
 	defer j.appending.Unlock()
 	j.mu.Lock()
-	defer j.unlock()
+	defer j.mu.Unlock()
 	switch {
 	case j.closed:
 		return false, ErrClosed

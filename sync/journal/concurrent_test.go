@@ -62,14 +62,14 @@ func TestConcurrentUse(t *testing.T) {
 		ada.gov.remove(cyd.person)
 	})
 	wg.Wait()
-	for _, n := range []*node{ada, ben} {
-		if _, err := n.Append(t.Context(), n.doc("script").ID, nil); err != nil {
-			t.Fatal(err)
+	for range 3 {
+		for _, n := range []*node{ada, ben} {
+			n.quiet()
+			if err := n.WaitSaved(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			n.quiet()
 		}
-	}
-	for range 2 {
-		ada.quiet()
-		ben.quiet()
 		syncNodes(t, ada, ben)
 	}
 	agree(t, []*node{ada, ben}, "script", "log")

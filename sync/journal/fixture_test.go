@@ -81,6 +81,7 @@ type team struct {
 	root   *genesis.Root
 	ada    *person // founder, manager
 	events [][]byte
+	ring   sync.Mutex
 	keys   map[governance.EpochID][32]byte // what epoch boxes would have brought
 }
 
@@ -175,6 +176,8 @@ func (g *gov) mint(without identity.MemberID) *governance.KeyEpoch {
 	if err != nil {
 		g.team.t.Fatal(err)
 	}
+	g.team.ring.Lock()
+	defer g.team.ring.Unlock()
 	g.team.keys[m.ID] = m.Key
 	return &m.Object
 }
@@ -190,6 +193,8 @@ func (g *gov) View(fn func(*governance.Log)) {
 func (g *gov) EpochKey(id governance.EpochID) ([32]byte, bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	g.team.ring.Lock()
+	defer g.team.ring.Unlock()
 	key, ok := g.team.keys[id]
 	return key, ok && !g.blind[id]
 }

@@ -54,7 +54,8 @@ type Journal struct {
 	wakeSend  chan struct{} // there may be something to publish
 	wakeOpen  chan struct{} // a chain may have to be opened
 
-	appending sync.Mutex // held by Append, so that own edits keep their order
+	// appending is held by Append, so that own edits keep their order, and never while an observer runs.
+	appending sync.Mutex
 
 	// mu guards what follows. It is never held while a function of the user or of crdt's observers runs, and nobody
 	// who holds it waits for a replica's gate.
@@ -213,24 +214,16 @@ func (j *Journal) limitChains() (moved []*chain) {
 // closed in order: the next session may then go on with the same chain, unless this one was in doubt to its end. It does
 // not close the store.
 func (j *Journal) Close() error {
-	err := j.appendAll(context.Background())
+	ctx, cancel := context.WithTimeout(context.Background(), closeWait)
+	defer cancel()
+	err := j.appendAll(ctx)
 	if errors.Is(err, ErrClosed) {
 		return nil
 	}
-	j.appending.Lock()
-	defer j.appending.Unlock()
-	j.mu.Lock()
-	if j.closed {
-		j.mu.Unlock()
+	clean, first := j.shut()
+	if !first {
 		return nil
 	}
-	j.closed = true
-	clean := !j.own.doubt
-	j.idle.Broadcast()
-	for _, r := range j.replicas {
-		r.gate.close()
-	}
-	j.mu.Unlock()
 	err = errors.Join(err, j.tasks.Close())
 	return errors.Join(err, j.store.Update(func(tx *store.Tx) error {
 		if !clean {
@@ -238,6 +231,23 @@ func (j *Journal) Close() error {
 		}
 		return tx.Map(metaMap).Delete(openedKey)
 	}))
+}
+
+// shut refuses everything from now on. clean says whether the next session may go on with the same chain.
+func (j *Journal) shut() (clean, first bool) {
+	j.appending.Lock()
+	defer j.appending.Unlock()
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.closed {
+		return false, false
+	}
+	j.closed = true
+	j.idle.Broadcast()
+	for _, r := range j.replicas {
+		r.gate.close()
+	}
+	return !j.own.doubt, true
 }
 
 // unlock releases j.mu and delivers what has to be applied and told. Every exported method that changes something ends
@@ -336,7 +346,8 @@ func (j *Journal) Changed() {
 }
 
 // WaitSaved returns when everything that was edited, appended or accepted before the call is durable: it survives a
-// crash and a power cut from then on. It fails as [Journal.Append] does, or with the store's error or the context's.
+// crash and a power cut from then on. It fails as [Journal.Append] does, or with the store's error or the context's. It
+// must not be called by an observer of a document, for whose end it waits.
 func (j *Journal) WaitSaved(ctx context.Context) error {
 	if err := j.appendAll(ctx); err != nil {
 		return err

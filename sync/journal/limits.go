@@ -29,6 +29,8 @@ const (
 	tailBytes     = 1 << 20
 	// snapshotChunk is the size of the records that a local snapshot is stored in.
 	snapshotChunk = 4 << 20
+	// closeWait is how long Close waits for observers of documents that are still running.
+	closeWait = 5 * time.Second
 	// maxSnapshotHeads is how many governance heads a snapshot names.
 	maxSnapshotHeads = 256
 	// maxBatch is how many updates one envelope carries.

@@ -97,10 +97,10 @@ func (j *Journal) nameDocument(doc DocID) error {
 	}
 	if j.nameOf(doc) == "" {
 		key := hex.EncodeToString(doc[:])
-		j.index.gate.enter()
+		leave := j.index.gate.enter()
 		index := j.index.CRDT()
 		err := index.Update(func(tx *crdt.Txn) error { return index.Map(namesMap).Set(tx, key, r.Name) })
-		j.index.gate.leave()
+		leave()
 		if err != nil {
 			return fmt.Errorf("journal: name of document: %w", err)
 		}

@@ -118,8 +118,7 @@ func (r *Replica) Update(fn func(*crdt.Txn) error, opts ...crdt.TxnOption) error
 	if err != nil {
 		return err
 	}
-	r.gate.enter()
-	defer r.gate.leave()
+	defer r.gate.enter()()
 	return r.CRDT().Update(fn, opts...)
 }
 
@@ -205,8 +204,7 @@ func endOf(updates [][]byte, client uint64) (end uint64) {
 
 // applyNext applies the next accepted edit. It is called without locks, by one goroutine at a time.
 func (r *Replica) applyNext() {
-	r.gate.enter()
-	defer r.gate.leave()
+	defer r.gate.enter()()
 	r.j.mu.Lock()
 	if len(r.todo) == 0 { // rebuilt meanwhile, with it
 		r.j.mu.Unlock()
