@@ -157,7 +157,7 @@ func (j *Journal) flush() (signed []*envelope.Envelope) {
 		signed = append(signed, envs...)
 		if err != nil {
 			if !errors.Is(err, errNotYet) {
-				j.alert(Alert{Kind: AlertChain, Device: j.self.Device, ChainNo: j.own.no, Err: err})
+				j.cannotWrite(j.outbox[0].ChainNo, err)
 			}
 			break
 		}

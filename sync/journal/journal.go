@@ -339,10 +339,12 @@ func (j *Journal) Changed() {
 	for _, c := range j.limitChains() {
 		c.limitID = wire.ID{}
 	}
+	j.view(func(r reading) { j.own.doubt = j.own.doubt && !r.alone(j.self.Device) })
 	j.markStale()
 	j.renumber()
 	j.retryAll()
 	j.flush()
+	j.poke(j.wakeOpen)
 }
 
 // WaitSaved returns when everything that was edited, appended or accepted before the call is durable: it survives a

@@ -7,6 +7,7 @@ import (
 
 	"github.com/studio-whip/collab/crdt"
 	"github.com/studio-whip/collab/identity"
+	"github.com/studio-whip/collab/internal/store"
 	"github.com/studio-whip/collab/internal/wire"
 )
 
@@ -32,12 +33,22 @@ func (j *Journal) Doc(name string) (*Replica, error) {
 
 // DocByID opens a document that is known here: open, named in the index, or with envelopes.
 func (j *Journal) DocByID(id DocID) (*Replica, error) {
-	for _, known := range j.DocIDs() {
-		if known == id {
-			return j.docOf(id, j.nameOf(id))
-		}
+	name := j.nameOf(id)
+	if name == "" && !j.holds(id) {
+		return nil, ErrUnknownDoc
 	}
-	return nil, ErrUnknownDoc
+	return j.docOf(id, name)
+}
+
+// holds reports whether a document is open or has envelopes.
+func (j *Journal) holds(id DocID) (ok bool) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.replicas[id] != nil {
+		return true
+	}
+	_ = j.store.View(func(tx *store.Tx) error { ok = tx.Log(docLog(id)).Len() > 0; return nil })
+	return ok
 }
 
 func (j *Journal) docOf(id DocID, name string) (*Replica, error) {

@@ -46,12 +46,18 @@ func (j *Journal) DocIDs() []DocID {
 // that are not signed yet, and without what was itself adopted and is not verified. It fails with [ErrUnknownDoc]
 // or [ErrTooLarge]. It must not be called by an observer of the document.
 func (j *Journal) Snapshot(doc DocID) ([]byte, error) {
-	r, err := j.DocByID(doc)
-	if err != nil {
-		return nil, err
+	if !j.holds(doc) {
+		return nil, ErrUnknownDoc
+	}
+	j.mu.Lock()
+	r, closed := j.replicas[doc], j.closed
+	j.mu.Unlock()
+	if r == nil { // made for this once, not opened
+		r = &Replica{ID: doc, j: j, gate: newGate()}
 	}
 	c := snapshotCore{Project: j.project, Doc: doc}
-	ran := r.gate.alone(func() {
+	var err error
+	ran := !closed && r.gate.alone(func() {
 		j.mu.Lock()
 		defer j.mu.Unlock()
 		err = j.fillSnapshot(r, &c)
@@ -72,10 +78,15 @@ func (j *Journal) Snapshot(doc DocID) ([]byte, error) {
 // replica's gate and j.mu are held.
 func (j *Journal) fillSnapshot(r *Replica, c *snapshotCore) (err error) {
 	doc, in := r.CRDT(), r.content
+	if doc == nil {
+		if err := j.loadAdopted(r); err != nil {
+			return err
+		}
+	}
 	switch {
 	case r.adopted != nil:
 		doc, in, err = j.anew(r, fromEnvelopes)
-	case !j.settled(r):
+	case doc == nil || !j.settled(r):
 		doc, in, err = j.anew(r, fromLocal)
 	}
 	if err != nil {

@@ -26,15 +26,14 @@ type writer struct {
 	doubt      bool            // others may hold newer parts of this device's chains: open none before Pulled
 	opening    bool            // a chain is being opened
 	wanted     bool            // an introduction was asked for
+	trouble    string          // what the last alert said, so that it is said once
 }
 
 // startWriter chooses the session's chain; j.mu is held.
 func (j *Journal) startWriter(unclean bool) {
 	j.own = writer{ours: map[uint32]bool{}, introduced: map[uint32]bool{}}
 	j.view(func(r reading) {
-		live := r.now.Devices()
-		alone := len(live) == 1 && live[0].ID == j.self.Device
-		j.own.doubt = unclean && !alone
+		j.own.doubt = unclean && !r.alone(j.self.Device)
 		last, ok := uint32(0), false
 		for _, c := range r.now.Chains() {
 			if c.Device != j.self.Device {
@@ -53,6 +52,12 @@ func (j *Journal) startWriter(unclean bool) {
 		}
 	})
 	j.renumber()
+}
+
+// alone reports whether a device is the only live one: nobody else can know more than it.
+func (r reading) alone(device identity.DeviceID) bool {
+	live := r.now.Devices()
+	return len(live) == 1 && live[0].ID == device
 }
 
 func (j *Journal) clientOf(no uint32) uint64 {
@@ -294,15 +299,13 @@ func (j *Journal) recall(key chainKey) error {
 func (j *Journal) Pulled(device identity.DeviceID) {
 	j.mu.Lock()
 	defer j.unlock()
-	live := false
 	j.view(func(r reading) {
 		d, ok := r.now.Device(device)
-		live = ok && d.Live && device != j.self.Device
+		if ok && d.Live && device != j.self.Device {
+			j.own.doubt = false
+		}
 	})
-	if live && j.own.doubt {
-		j.own.doubt = false
-		j.poke(j.wakeOpen)
-	}
+	j.poke(j.wakeOpen)
 }
 
 // openChains opens a chain whenever one is needed.
@@ -325,10 +328,10 @@ func (j *Journal) openChains(ctx context.Context) error {
 		j.own.opening = false
 		if err != nil {
 			if ctx.Err() == nil {
-				j.alert(Alert{Kind: AlertChain, Device: j.self.Device, ChainNo: j.own.no, Err: fmt.Errorf("journal: open a chain: %w", err)})
+				j.cannotWrite(j.own.no, fmt.Errorf("journal: open a chain: %w", err))
 			}
 		} else {
-			j.own.ours[no] = true
+			j.own.ours[no], j.own.trouble = true, ""
 			j.renumber()
 			j.limitChains()
 			j.flush()
@@ -345,7 +348,15 @@ func (j *Journal) introduceWanted() {
 	}
 	j.own.wanted = false
 	if _, err := j.introduceNow(); err != nil {
-		j.alert(Alert{Kind: AlertChain, Device: j.self.Device, ChainNo: j.own.no, Err: err})
+		j.cannotWrite(j.own.no, err)
+	}
+}
+
+// cannotWrite alerts, unless the last alert said the same.
+func (j *Journal) cannotWrite(no uint32, err error) {
+	if j.own.trouble != err.Error() {
+		j.own.trouble = err.Error()
+		j.alert(Alert{Kind: AlertChain, Device: j.self.Device, ChainNo: no, Err: err})
 	}
 }
 
