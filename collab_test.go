@@ -566,3 +566,18 @@ func TestCloseEndsWhatIsUnderWay(t *testing.T) {
 		t.Errorf("Join after Close: %v; want ErrClosed", err)
 	}
 }
+
+// TestLastWords edits and closes at once: whoever is connected gets the edit all the same.
+func TestLastWords(t *testing.T) {
+	ada, ben := openNode(t, "Ada"), openNode(t, "Ben")
+	a := create(t, ada)
+	b := join(t, ben, invite(t, a, collab.InviteOptions{}))
+	script := open(t, a, "script")
+	eventually(t, "both are connected", func() bool { return a.Status().Peers == 1 && b.Status().Peers == 1 })
+	last := open(t, b, "script")
+	insert(t, last, 0, "the last words")
+	if err := ben.Close(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "Ada has Ben's last words", func() bool { return body(t, script) == "the last words" })
+}

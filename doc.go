@@ -59,6 +59,7 @@ func (s *Session) Doc(ctx context.Context, name string) (*Doc, error) {
 // edited sends own edits on their way and tells of all.
 func (d *Doc) edited(update []byte, o crdt.Origin) {
 	if o.Local {
+		d.s.edits.Add(1)
 		d.s.live.Edited(d.replica.ID, update)
 	}
 	d.s.events.Send(DocChanged{Doc: d.replica.Name, Remote: !o.Local})

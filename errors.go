@@ -11,6 +11,8 @@ import (
 	"github.com/studio-whip/collab/internal/store"
 	"github.com/studio-whip/collab/invite"
 	"github.com/studio-whip/collab/keystore"
+	"github.com/studio-whip/collab/sync/coordinator"
+	"github.com/studio-whip/collab/sync/foundation"
 	"github.com/studio-whip/collab/sync/journal"
 	"github.com/studio-whip/collab/sync/live"
 	"github.com/studio-whip/collab/sync/membership"
@@ -73,6 +75,10 @@ var translations = []struct{ from, to error }{
 	{journal.ErrClosed, ErrClosed},
 	{journal.ErrReadOnly, ErrDenied},
 	{live.ErrClosed, ErrClosed},
+	{coordinator.ErrStopped, ErrClosed},
+	{foundation.ErrClosed, ErrClosed},
+	{foundation.ErrRefused, ErrUnreachable},
+	{foundation.ErrStalled, ErrUnreachable},
 	{live.ErrNotReady, ErrUnreachable},
 	{p2p.ErrNotPostQuantum, ErrNotPostQuantum},
 	{p2p.ErrUnreachable, ErrUnreachable},

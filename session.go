@@ -5,6 +5,8 @@ import (
 	"errors"
 	"iter"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/studio-whip/collab/governance"
 	"github.com/studio-whip/collab/identity"
@@ -30,6 +32,9 @@ type Session struct {
 	coordinator *coordinator.Coordinator
 	events      *feed.Feed[Event]
 	tasks       *task.Group
+
+	edits     atomic.Uint64 // own edits so far,
+	exchanged atomic.Uint64 // and how many of them were there when a completed round began
 
 	mu     sync.Mutex
 	docs   map[[16]byte]*Doc
@@ -83,14 +88,16 @@ func (s *Session) startContent() (err error) {
 	if err != nil {
 		return wrap("open the documents", err)
 	}
-	s.foundation = n.tier2.Join(foundation.Config{Project: s.id, State: s.membership.State, Journal: s.journal})
+	s.foundation = n.tier2.Join(foundation.Config{
+		Project: s.id, State: s.membership.State, Journal: s.journal, Pull: s.membership.Pull,
+	})
 	s.coordinator = coordinator.New(coordinator.Config{
 		Host: n.host, Self: n.self.Device.ID, State: s.membership.State, Addresses: s.membership.Addresses,
 		Rounds: []coordinator.Round{
 			{Name: "governance events", Run: s.membership.Pull},
 			{Name: "content", Run: s.pullContent},
 		},
-		OnPeer: s.peerChanged, Logger: n.cfg.logger,
+		Brought: s.foundation.Brought, OnPeer: s.peerChanged, Logger: n.cfg.logger,
 	})
 	s.live, err = n.gossip.Join(live.Config{
 		Project: s.membership, Journal: s.journal, Keys: n.self.Keys, Identity: n.self.Identity, Device: n.self.Device,
@@ -104,6 +111,7 @@ func (s *Session) startContent() (err error) {
 	s.journal.OnGap(func(journal.Gap) { s.coordinator.Gap() })
 	s.journal.OnAlert(s.alert)
 	s.membership.OnChange(s.governanceChanged)
+	s.journal.Changed() // what changed before it was being told
 	s.tasks.Go("coordinator", s.coordinator.Serve)
 	return nil
 }
@@ -131,8 +139,8 @@ func (s *Session) shutDown() error {
 	return errors.Join(errs...)
 }
 
-// Close ends the session: it signs and saves what was edited, waits for every goroutine and closes the store. Closing
-// again does nothing.
+// Close ends the session: it signs and saves what was edited, gives it to whoever is connected (for at most two
+// seconds), waits for every goroutine and closes the store. Closing again does nothing.
 func (s *Session) Close() error {
 	s.mu.Lock()
 	if s.closed {
@@ -143,12 +151,32 @@ func (s *Session) Close() error {
 	s.closed = true
 	s.err = ErrClosed
 	s.mu.Unlock()
+	s.handOver()
 	err := s.shutDown()
 	s.node.mu.Lock()
 	delete(s.node.sessions, s.id)
 	s.node.mu.Unlock()
 	close(s.done)
 	return wrap("close the project", err)
+}
+
+// handOverTime is how long Close waits for somebody to take the last edits.
+const handOverTime = 2 * time.Second
+
+// handOver gives the last edits to whoever is connected. Who is not reached gets them when this device is back.
+func (s *Session) handOver() {
+	if s.edits.Load() == s.exchanged.Load() || len(s.coordinator.Online()) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), handOverTime)
+	defer cancel()
+	err := s.live.Flush(ctx)
+	if err == nil {
+		err = s.coordinator.WaitSynced(ctx)
+	}
+	if err != nil {
+		s.node.cfg.logger.Info("closing before anybody took the last edits", "err", err)
+	}
 }
 
 // Done is closed when the session has ended for good; Err then says why.
@@ -230,8 +258,13 @@ func (s *Session) fetchFirst(ctx context.Context, host identity.DeviceID) error 
 // pullContent runs anti-entropy with a device; what this device wrote before a crash is then here as far as that one
 // knew it.
 func (s *Session) pullContent(ctx context.Context, device identity.DeviceID) error {
+	edits := s.edits.Load()
+	flushed := s.live.Flush(ctx) // a failure is told by the tier itself and holds up nobody else's edits
 	if err := s.foundation.Sync(ctx, device); err != nil {
 		return err
+	}
+	if flushed == nil {
+		s.exchanged.Store(edits)
 	}
 	s.journal.Pulled(device)
 	s.live.Renew() // now the device can judge it
