@@ -9,7 +9,7 @@ import (
 // commit takes envelopes that follow the chain's head, the last of them signed: in memory now, in the store with the
 // next group commit, to open documents when j.mu has been released. own says that open documents have the edits already.
 func (j *Journal) commit(c *chain, items []judged, sig []byte, own bool, also ...func(*store.Tx) error) {
-	first, last := items[0].env, items[len(items)-1].env
+	last := items[len(items)-1].env
 	size := uint64(0)
 	for _, it := range items {
 		size += uint64(it.env.Size())
@@ -36,7 +36,7 @@ func (j *Journal) commit(c *chain, items []judged, sig []byte, own bool, also ..
 		if err := tx.Map(sigsMap(key)).Put(seqKey(last.Seq), sig); err != nil {
 			return err
 		}
-		if drop > 0 && drop < first.Seq {
+		if drop > 0 {
 			if err := tx.Map(sigsMap(key)).Delete(seqKey(drop)); err != nil {
 				return err
 			}

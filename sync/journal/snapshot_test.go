@@ -258,6 +258,25 @@ func TestLocalSnapshot(t *testing.T) {
 	agree(t, []*node{again, ben}, "script")
 }
 
+// TestLocalSnapshotFromBeforeARemoval: it shows what does not count any more.
+func TestLocalSnapshotFromBeforeARemoval(t *testing.T) {
+	w, ada, ben, cyd := trio(t)
+	for range tailEnvelopes + 20 {
+		cyd.write("script", ".")
+	}
+	pull(t, ada, cyd)
+	ada.settle()
+	ada.shut()
+	g := w.govOf(ada.gov)
+	ben.gov.learn(g.remove(cyd.person))
+	ada = w.openAt(g, ada.path)
+	ben.settle()
+	if got := ada.text("script"); got != ben.text("script") || strings.Contains(got, ".") {
+		t.Fatalf("%q, %q", got, ben.text("script"))
+	}
+	agree(t, []*node{ada, ben}, "script")
+}
+
 // TestRunsFromAnywhere: a chain of which few signatures are kept can be served from every place.
 func TestRunsFromAnywhere(t *testing.T) {
 	w, ada, ben := pair(t)

@@ -295,16 +295,21 @@ func (j *Journal) recall(key chainKey) error {
 }
 
 // Pulled tells the journal that governance events and chains were exchanged with another live device: what this device
-// has written before is here now, as far as that one knew. A device in doubt may then open its next chain.
+// has written before is here now, as far as that one knew. A device in doubt may then open its next chain, and what is
+// held is signed if it can be.
 func (j *Journal) Pulled(device identity.DeviceID) {
 	j.mu.Lock()
 	defer j.unlock()
+	if j.closed {
+		return
+	}
 	j.view(func(r reading) {
 		d, ok := r.now.Device(device)
 		if ok && d.Live && device != j.self.Device {
 			j.own.doubt = false
 		}
 	})
+	j.flush()
 	j.poke(j.wakeOpen)
 }
 
