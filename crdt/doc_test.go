@@ -424,3 +424,27 @@ func TestMalformedStateVector(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestEncodePendingOvertaken encodes a document in which a struct waits whose clocks another one has filled.
+func TestEncodePendingOvertaken(t *testing.T) {
+	d := New(WithClientID(1))
+	for _, update := range [][]byte{
+		{1, 1, 7, 0, 0x84, 9, 0, 3, 'a', 'b', 'c', 0},      // after a struct that is not there
+		{1, 1, 7, 0, 0x04, 1, 1, 'x', 3, 'a', 'b', 'c', 0}, // the same clocks, at the start of a text
+	} {
+		if _, err := d.ApplyUpdate(update); err != nil {
+			t.Fatal(err)
+		}
+	}
+	full, err := d.EncodeUpdate(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again := New(WithClientID(2))
+	if _, err := again.ApplyUpdate(full); err != nil {
+		t.Fatalf("its own encoding %x is refused: %v", full, err)
+	}
+	if again.Digest() != d.Digest() {
+		t.Error("the copy has another digest")
+	}
+}

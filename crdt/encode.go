@@ -108,16 +108,22 @@ func (e *encoder) full(sv stateVector) {
 	for c := range d.clients {
 		cl := &d.clients[c]
 		from := min(sv[cl.id], maxClock)
-		if uint64(cl.state) > from || len(d.pending.after(uint32(c), from)) > 0 {
+		if uint64(cl.state) > from || len(d.waiting(uint32(c), from)) > 0 {
 			cs = append(cs, since{uint32(c), uint32(from)})
 		}
 	}
 	d.sortClients(cs)
 	e.uint(uint64(len(cs)))
 	for _, c := range cs {
-		e.client(c, d.pending.after(c.client, uint64(c.clock)))
+		e.client(c, d.waiting(c.client, uint64(c.clock)))
 	}
 	e.allDeletes()
+}
+
+// waiting lists a client's pending structs that end after a clock and after what is stored: another struct of the same
+// clocks may have come while they waited.
+func (d *Doc) waiting(c uint32, clock uint64) []*pendingStruct {
+	return d.pending.after(c, max(clock, uint64(d.clients[c].state)))
 }
 
 // after lists a client's pending structs that end after a clock, without overlaps, ascending.
