@@ -135,7 +135,7 @@ func (y *early) take(now time.Time, ready func(*envelope.Ephemeral) bool) (out [
 			switch waited := now.Sub(list[i].since); {
 			case ready(list[i].record):
 				out = append(out, y.drop(key, i))
-			case waited >= earlyLife || waited < 0:
+			case waited >= earlyLife || waited < -earlyLife: // the clock was set back
 				y.drop(key, i)
 			default:
 				i++

@@ -67,6 +67,7 @@ func NewGossip(node *p2p.Host, logger *slog.Logger) (*Gossip, error) {
 			sum := sha256.Sum256(m.GetData())
 			return string(sum[:20])
 		}),
+		pubsub.WithGossipSubParams(params()),
 		pubsub.WithFloodPublish(true),
 		pubsub.WithLogger(logger),
 		pubsub.WithRPCLogger(slog.New(slog.DiscardHandler)), // would log every message
@@ -94,6 +95,20 @@ func (g *Gossip) Close() error {
 // features are those of gossipsub 1.2 but the exchange of peers: who is a peer is not the router's to say.
 func features(f pubsub.GossipSubFeature, id protocol.ID) bool {
 	return id == protocolMesh && (f == pubsub.GossipSubFeatureMesh || f == pubsub.GossipSubFeatureIdontwant)
+}
+
+// params are gossipsub's own but for the heartbeat: until one has come round, what others publish is not passed on to a
+// new peer. What is counted in heartbeats lasts as long as it did.
+func params() pubsub.GossipSubParams {
+	p := pubsub.DefaultGossipSubParams()
+	faster := int(p.HeartbeatInterval / heartbeat)
+	p.HeartbeatInterval = heartbeat
+	p.HistoryLength *= faster
+	p.HistoryGossip *= faster
+	p.IDontWantMessageTTL *= faster
+	p.OpportunisticGraftTicks *= uint64(faster)
+	p.DirectConnectTicks *= uint64(faster)
+	return p
 }
 
 // topic returns an open topic, nil if there is none.

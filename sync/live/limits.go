@@ -57,10 +57,12 @@ const (
 	presenceEvery = 250 * time.Millisecond // between two messages of one state
 	presenceRenew = 15 * time.Second       // a state is sent again so often
 
-	introductionWait = 2 * time.Second  // after which an introduction made before this topic was joined is taken to have gone out
-	closeWait        = 5 * time.Second  // for what is to be handed over at Close
-	publishWait      = time.Second      // for own envelopes to be durable and published at Close
-	streamTimeout    = 10 * time.Second // to open a stream to a peer
+	hailAfter        = time.Second            // own heads are named so long after somebody has come
+	heartbeat        = 500 * time.Millisecond // of the router
+	introductionWait = 2 * time.Second        // after which an introduction made before this topic was joined is taken to have gone out
+	closeWait        = 5 * time.Second        // for what is to be handed over at Close
+	publishWait      = time.Second            // for own envelopes to be durable and published at Close
+	streamTimeout    = 10 * time.Second       // to open a stream to a peer
 	streamRetry      = 300 * time.Millisecond
 	streamTries      = 4
 )

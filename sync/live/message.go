@@ -15,7 +15,7 @@ const (
 	kindEnvelope     kind = 1 // a whole envelope
 	kindIntroduction kind = 2 // an introduction envelope with the certificates that it names
 	kindEphemeral    kind = 3 // presence or an application message
-	kindHead         kind = 4 // a hint that an envelope too large for gossip can be pulled
+	kindHead         kind = 4 // a hint that an envelope can be pulled, as it is too large or was published too soon
 )
 
 // message is what is published on a project's topic, SPEC.md 2. It is not signed itself: what it carries is.
@@ -25,6 +25,7 @@ type message struct {
 	Identity []byte `cbor:"3,keyasint,omitempty"`
 	Device   []byte `cbor:"4,keyasint,omitempty"`
 	Head     *head  `cbor:"5,keyasint,omitempty"`
+	Salt     uint64 `cbor:"6,keyasint,omitempty"` // tells hints of one head apart, as equal bytes are published once
 }
 
 // head names the newest envelope of a chain.
@@ -49,13 +50,14 @@ func parseMessage(data []byte) (*message, error) {
 	}
 	record, certs, hint := m.Record != nil, m.Identity != nil && m.Device != nil, m.Head != nil
 	none := m.Identity == nil && m.Device == nil
+	plain := !hint && m.Salt == 0
 	var ok bool
 	switch m.Kind {
 	case 0:
 	case kindEnvelope, kindEphemeral:
-		ok = record && none && !hint
+		ok = record && none && plain
 	case kindIntroduction:
-		ok = record && certs && !hint
+		ok = record && certs && plain
 	case kindHead:
 		ok = !record && none && hint && m.Head.Seq > 0
 	default:

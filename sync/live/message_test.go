@@ -45,6 +45,7 @@ func goldenMessages() map[string]any {
 		"introduction":     message{Kind: kindIntroduction, Record: []byte{1, 2, 3}, Identity: []byte{4}, Device: []byte{5, 6}},
 		"ephemeral record": message{Kind: kindEphemeral, Record: []byte{1, 2, 3}},
 		"head":             message{Kind: kindHead, Head: h},
+		"head again":       message{Kind: kindHead, Head: h, Salt: 77},
 	}
 }
 
@@ -78,6 +79,7 @@ func refusedForms() []goldenMessage {
 		{"envelope without record", "malformed", raw(message{Kind: kindEnvelope})},
 		{"envelope with certificate", "malformed", raw(message{Kind: kindEnvelope, Record: []byte{1}, Identity: []byte{1}})},
 		{"envelope with head", "malformed", raw(message{Kind: kindEnvelope, Record: []byte{1}, Head: h})},
+		{"envelope with salt", "malformed", raw(message{Kind: kindEnvelope, Record: []byte{1}, Salt: 1})},
 		{"introduction without certificates", "malformed", raw(message{Kind: kindIntroduction, Record: []byte{1}})},
 		{"introduction with one certificate", "malformed", raw(message{Kind: kindIntroduction, Record: []byte{1}, Device: []byte{1}})},
 		{"introduction with head", "malformed", raw(message{Kind: kindIntroduction, Record: []byte{1}, Identity: []byte{1}, Device: []byte{1}, Head: h})},
@@ -100,7 +102,7 @@ func makeGolden() golden {
 		Comment: "Gossip messages and payloads of ephemeral records; hex. Written by go test ./sync/live -run Golden -update",
 		Project: hex.EncodeToString(project), Topic: topicOfProject(project), Refused: refusedForms(),
 	}
-	for _, name := range []string{"envelope", "introduction", "ephemeral record", "head"} {
+	for _, name := range []string{"envelope", "introduction", "ephemeral record", "head", "head again"} {
 		g.Messages = append(g.Messages, goldenMessage{Name: name, Raw: hex.EncodeToString(wire.Marshal(goldenMessages()[name]))})
 	}
 	for _, name := range []string{"presence", "goodbye", "application message", "empty message"} {
@@ -139,7 +141,7 @@ func TestGolden(t *testing.T) {
 	if got := topicOfProject(unhex(t, g.Project)); got != g.Topic || len(got) != topicNameSize {
 		t.Errorf("topic %s, want %s", got, g.Topic)
 	}
-	if len(g.Messages) != 4 || len(g.Payloads) != 4 || len(g.Refused) != len(refusedForms()) {
+	if len(g.Messages) != 5 || len(g.Payloads) != 4 || len(g.Refused) != len(refusedForms()) {
 		t.Errorf("%d messages, %d payloads, %d refused", len(g.Messages), len(g.Payloads), len(g.Refused))
 	}
 	for _, v := range g.Messages {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"math/rand/v2"
 	"time"
 
 	"github.com/studio-whip/collab/internal/wire"
@@ -47,14 +48,16 @@ func (p *presences) renew() {
 func (t *Topic) servePresence(ctx context.Context) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	var hailAt time.Time // zero: nobody has come
 	for {
 		now := t.cfg.Now()
+		wait := t.hail(now, &hailAt)
 		t.order.sweep(t.live)
 		t.passed.sweep(now)
 		for _, l := range []*limiter{t.rates, t.hints, t.faults} {
 			l.sweep(now)
 		}
-		timer.Reset(min(t.sendDue(ctx), t.dropStale(now)))
+		timer.Reset(min(wait, t.sendDue(ctx), t.dropStale(now)))
 		select {
 		case <-timer.C:
 		case <-t.presence.wake:
@@ -62,6 +65,24 @@ func (t *Topic) servePresence(ctx context.Context) error {
 			return nil
 		}
 	}
+}
+
+// hail names own heads a moment after somebody has come, and says when to look again.
+func (t *Topic) hail(now time.Time, at *time.Time) (wait time.Duration) {
+	if t.presence.hail.Swap(false) && at.IsZero() {
+		*at = now.Add(hailAfter)
+	}
+	if at.IsZero() {
+		return presenceRenew
+	}
+	if left := at.Sub(now); left > 0 && left <= hailAfter {
+		return left
+	}
+	*at = time.Time{}
+	for _, h := range t.progress.heads(t.cfg.Device.ID) {
+		t.publish(wire.Marshal(message{Kind: kindHead, Head: &h, Salt: rand.Uint64()}))
+	}
+	return presenceRenew
 }
 
 // sendDue sends the states that changed at least 250 ms after the last time, and renews the rest every 15 s. It says

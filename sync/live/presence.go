@@ -38,6 +38,7 @@ type remote struct {
 type presences struct {
 	wake  chan struct{}
 	stale atomic.Bool // somebody may have left the roster
+	hail  atomic.Bool // somebody has come
 
 	mu      sync.Mutex
 	remotes map[presenceKey]remote
@@ -163,8 +164,8 @@ func (t *Topic) dropStale(now time.Time) (wait time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for key, r := range p.remotes {
-		left := r.until.Sub(now)
-		if left > 0 && left <= presenceLife && (!roster || t.live(key.device)) {
+		left := r.until.Sub(now) // much too long if the clock was set back
+		if left > 0 && left < 2*presenceLife && (!roster || t.live(key.device)) {
 			wait = min(wait, left)
 			continue
 		}

@@ -5,6 +5,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/studio-whip/collab/identity"
+	"github.com/studio-whip/collab/internal/wire"
 	"github.com/studio-whip/collab/sync/envelope"
 )
 
@@ -18,7 +20,8 @@ type progress struct {
 }
 
 type chainProgress struct {
-	made, gone uint64 // numbers of envelopes
+	made, gone uint64  // numbers of envelopes
+	last       wire.ID // of envelope gone
 
 	introduced bool // by the journal
 	since      time.Time
@@ -52,7 +55,9 @@ func (p *progress) noteGone(e *envelope.Envelope) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	c := p.of(e.ChainNo)
-	c.gone = max(c.gone, e.Seq)
+	if e.Seq > c.gone {
+		c.gone, c.last = e.Seq, e.ID
+	}
 	if e.Kind == envelope.KindIntroduction {
 		c.introduced, c.out = true, true
 	}
@@ -93,6 +98,18 @@ func (p *progress) published(chain envelope.ChainHead) uint64 {
 		return min(gone, chain.Seq)
 	}
 	return chain.Seq
+}
+
+// heads lists the newest envelopes that have gone out.
+func (p *progress) heads(device identity.DeviceID) (out []head) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for no, c := range p.chains {
+		if c.gone > 0 {
+			out = append(out, head{Device: device, ChainNo: no, Seq: c.gone, ID: c.last})
+		}
+	}
+	return out
 }
 
 // wait returns when everything that was made has gone out, or ctx ends.

@@ -250,7 +250,8 @@ func (t *Topic) RosterChanged() {
 	t.Renew()
 }
 
-// greet shows own presence to whoever subscribes.
+// greet shows own presence to whoever subscribes, and has them find out a moment later whether they hold everything: what
+// was published between their round of anti-entropy and their subscription has passed them by.
 func (t *Topic) greet(ctx context.Context, arrivals *pubsub.TopicEventHandler) error {
 	defer arrivals.Cancel()
 	for {
@@ -259,6 +260,7 @@ func (t *Topic) greet(ctx context.Context, arrivals *pubsub.TopicEventHandler) e
 			return nil // the group has ended
 		}
 		if event.Type == pubsub.PeerJoin && t.gossip.mayKnow(event.Peer, t.name) {
+			t.presence.hail.Store(true)
 			t.presence.renew()
 		}
 	}

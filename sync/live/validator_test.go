@@ -333,7 +333,9 @@ func TestScenario53(t *testing.T) {
 func TestEarlyPresence(t *testing.T) {
 	ben := newPerson(t, "Ben")
 	w := newTeam(t, ben)
-	for name, missing := range map[string]struct{ hide, bring func(ada, b *seat, intro []byte) }{
+	for name, missing := range map[string]struct {
+		hide, bring func(ada, b *seat, intro []byte)
+	}{
 		"introduction, by gossip": {
 			func(*seat, *seat, []byte) {},
 			func(ada, b *seat, intro []byte) { ada.hand(b, intro) },
