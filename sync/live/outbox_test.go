@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -31,9 +32,25 @@ type post struct {
 	*outbox
 	t      *testing.T
 	began  time.Time
-	out    []batch
 	refuse func(docID, []string) error
+
+	lock   sync.Mutex
+	out    []batch
 	failed []error
+}
+
+// handed returns what was handed over so far.
+func (p *post) handed() []batch {
+	p.lock.Lock()
+	defer p.lock.Unlock()
+	return slices.Clone(p.out)
+}
+
+// told returns the failures so far.
+func (p *post) told() []error {
+	p.lock.Lock()
+	defer p.lock.Unlock()
+	return slices.Clone(p.failed)
 }
 
 func runPost(t *testing.T, fn func(*post)) {
@@ -49,11 +66,17 @@ func runPost(t *testing.T, fn func(*post)) {
 					return err
 				}
 			}
+			p.lock.Lock()
+			defer p.lock.Unlock()
 			p.out = append(p.out, b)
 			return nil
 		})
 		g := task.New(t.Context())
-		p.start(g, func(err error) { p.failed = append(p.failed, err) })
+		p.start(g, func(err error) {
+			p.lock.Lock()
+			defer p.lock.Unlock()
+			p.failed = append(p.failed, err)
+		})
 		synctest.Wait()
 		fn(p)
 		if err := g.Close(); err != nil {
@@ -70,11 +93,18 @@ func (p *post) pass(d time.Duration) {
 
 func (p *post) want(want ...batch) {
 	p.t.Helper()
-	if !slices.EqualFunc(p.out, want, func(a, b batch) bool {
+	if !slices.EqualFunc(p.handed(), want, func(a, b batch) bool {
 		return a.doc == b.doc && slices.Equal(a.updates, b.updates) && a.at == b.at
 	}) {
-		p.t.Errorf("handed over %v\nwant %v", p.out, want)
+		p.t.Errorf("handed over %v\nwant %v", p.handed(), want)
 	}
+}
+
+func last(all []batch) batch {
+	if len(all) == 0 {
+		return batch{}
+	}
+	return all[len(all)-1]
 }
 
 func TestOutboxTyping(t *testing.T) {
@@ -95,8 +125,8 @@ func TestOutboxTyping(t *testing.T) {
 		)
 		p.add(docA, []byte("4"))
 		synctest.Wait()
-		if last := p.out[len(p.out)-1]; last.at != 120*time.Millisecond {
-			t.Errorf("an edit after a pause left at %v", last.at)
+		if b := last(p.handed()); b.at != 120*time.Millisecond {
+			t.Errorf("an edit after a pause left at %v", b.at)
 		}
 	})
 }
@@ -104,12 +134,10 @@ func TestOutboxTyping(t *testing.T) {
 // Whatever is typed when: nothing is lost or doubled, a document's order is kept, and its batches are 50 ms apart.
 func TestOutboxKeepsEverything(t *testing.T) {
 	runPost(t, func(p *post) {
-		random := rand.New(rand.NewPCG(7, 7))
+		random, luck := rand.New(rand.NewPCG(7, 7)), rand.New(rand.NewPCG(8, 8))
 		want := map[docID][]string{}
-		fails := 0
 		p.refuse = func(docID, []string) error {
-			if random.IntN(10) == 0 {
-				fails++
+			if luck.IntN(10) == 0 {
 				return errors.New("disk")
 			}
 			return nil
@@ -123,19 +151,19 @@ func TestOutboxKeepsEverything(t *testing.T) {
 			}
 		}
 		p.pass(time.Minute)
-		got, last := map[docID][]string{}, map[docID]time.Duration{}
-		for _, b := range p.out {
-			if at, ok := last[b.doc]; ok && b.at-at < coalesce {
+		got, before := map[docID][]string{}, map[docID]time.Duration{}
+		for _, b := range p.handed() {
+			if at, ok := before[b.doc]; ok && b.at-at < coalesce {
 				t.Errorf("two batches %v apart", b.at-at)
 			}
-			got[b.doc], last[b.doc] = append(got[b.doc], b.updates...), b.at
+			got[b.doc], before[b.doc] = append(got[b.doc], b.updates...), b.at
 		}
 		for doc := range want {
 			if !slices.Equal(got[doc], want[doc]) {
 				t.Errorf("document %d: %d updates in the wrong order or number, want %d", doc[0], len(got[doc]), len(want[doc]))
 			}
 		}
-		if fails == 0 || len(p.failed) == 0 {
+		if len(p.told()) == 0 {
 			t.Error("nothing failed")
 		}
 	})
@@ -152,7 +180,7 @@ func TestOutboxFlush(t *testing.T) {
 			t.Fatal(err)
 		}
 		total := 0
-		for _, b := range p.out {
+		for _, b := range p.handed() {
 			total += len(b.updates)
 			if b.at != 0 {
 				t.Errorf("left at %v", b.at)
@@ -176,8 +204,8 @@ func TestOutboxFlushWaitsForItsTurn(t *testing.T) {
 			t.Errorf("flush: %v", err)
 		}
 		close(release)
-		if err := p.flush(p.t.Context()); err != nil || len(p.out) != 1 {
-			t.Errorf("flush: %v, with %d batches handed over", err, len(p.out))
+		if err := p.flush(p.t.Context()); err != nil || len(p.handed()) != 1 {
+			t.Errorf("flush: %v, with %d batches handed over", err, len(p.handed()))
 		}
 	})
 }
@@ -197,7 +225,7 @@ func TestOutboxTriesAgain(t *testing.T) {
 		p.add(docB, []byte("x")) // is not held up
 		p.pass(time.Minute)
 		p.want(batch{docB, []string{"x"}, 20 * time.Millisecond})
-		if n := len(p.failed); n < 5 || n > 30 {
+		if n := len(p.told()); n < 5 || n > 30 {
 			t.Errorf("%d failures in a minute; the delay should grow to %v", n, lastRetry)
 		}
 		if err := p.flush(p.t.Context()); !errors.Is(err, broken) {
@@ -206,8 +234,8 @@ func TestOutboxTriesAgain(t *testing.T) {
 		p.refuse = nil
 		p.add(docA, []byte("3"))
 		p.pass(2 * lastRetry)
-		if last := p.out[len(p.out)-1]; len(p.out) != 2 || !slices.Equal(last.updates, []string{"1", "2", "3"}) {
-			t.Errorf("after repair: %v", p.out)
+		if b := last(p.handed()); len(p.handed()) != 2 || !slices.Equal(b.updates, []string{"1", "2", "3"}) {
+			t.Errorf("after repair: %v", p.handed())
 		}
 	})
 }
@@ -220,8 +248,8 @@ func TestOutboxDropsWhatIsHopeless(t *testing.T) {
 			p.refuse = func(docID, []string) error { return fmt.Errorf("append: %w", why) }
 			p.add(docA, []byte("1"))
 			p.pass(time.Minute)
-			if len(p.failed) != 1 || !errors.Is(p.failed[0], why) {
-				t.Errorf("%v: told %v", why, p.failed)
+			if len(p.told()) != 1 || !errors.Is(p.told()[0], why) {
+				t.Errorf("%v: told %v", why, p.told())
 			}
 			p.refuse = nil
 			p.add(docA, []byte("2"))
@@ -242,14 +270,14 @@ func TestOutboxBudget(t *testing.T) {
 			p.pass(coalesce)
 		}
 		theirs := newLimiter(liveRate, liveBurst)
-		for _, b := range p.out {
+		for _, b := range p.handed() {
 			if !theirs.take(identityOf(1), p.began.Add(b.at)) {
 				t.Fatalf("the message at %v is more than others take", b.at)
 			}
 		}
 		p.pass(time.Minute)
 		total := 0
-		for _, b := range p.out {
+		for _, b := range p.handed() {
 			total += len(b.updates)
 		}
 		if total != docs*rounds {
