@@ -61,16 +61,33 @@ func PhraseCustodian(ask PhraseFunc, path string) Custodian { return custodian.P
 type Authority = genesis.Authority
 
 // Authorize gathers a quorum of shares, rebuilds the root key, calls fn once and wipes the key, whatever fn returns.
-// It fails with *[QuorumError] if too few custodians have a good share; each custodian's answer is in it.
+// It fails with *[QuorumError] if too few custodians have a good share; each custodian's answer is in it. What fn
+// returns comes back as it is.
 func (s *Session) Authorize(ctx context.Context, from []Custodian, fn func(*Authority) error) error {
 	if err := s.alive(); err != nil {
 		return err
 	}
-	return wrap("authorize", genesis.Authorize(ctx, s.membership.Root(), slices.Clone(from), fn))
+	var own error
+	err := genesis.Authorize(ctx, s.membership.Root(), slices.Clone(from), func(a *Authority) error {
+		own = fn(a)
+		return own
+	})
+	if own != nil {
+		return own // as it is: it is the caller's
+	}
+	return wrap("authorize", err)
 }
 
 // CheckShares is the drill: it asks each custodian for its share, verifies it against the signed root record and
-// drops it again. The key is never rebuilt.
+// drops it again. The key is never rebuilt. The answers are in the order of from; on a closed session each is
+// [ErrClosed].
 func (s *Session) CheckShares(ctx context.Context, from []Custodian) []ShareHealth {
+	if err := s.alive(); err != nil {
+		var out []ShareHealth
+		for _, c := range from {
+			out = append(out, ShareHealth{Custodian: c.Label(), Err: err})
+		}
+		return out
+	}
 	return genesis.CheckShares(ctx, s.membership.Root(), slices.Clone(from))
 }

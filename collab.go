@@ -34,6 +34,7 @@ import (
 	"github.com/studio-whip/collab/genesis"
 	"github.com/studio-whip/collab/identity"
 	"github.com/studio-whip/collab/internal/p2p"
+	"github.com/studio-whip/collab/internal/store"
 	"github.com/studio-whip/collab/internal/task"
 	"github.com/studio-whip/collab/invite"
 	"github.com/studio-whip/collab/sync/foundation"
@@ -54,22 +55,26 @@ type Node struct {
 	life     context.Context // ends when Close begins
 	endLife  context.CancelFunc
 
+	closing  sync.Once
+	closeErr error
+
 	mu       sync.Mutex
 	closed   bool
-	busy     sync.WaitGroup // Create, Join and OpenProject under way; added to only while not closed
-	opening  map[ProjectID]bool
+	busy     sync.WaitGroup              // Create, Join and OpenProject under way; added to only while not closed
+	opening  map[ProjectID]chan struct{} // closed when the opening has ended
 	sessions map[ProjectID]*Session
 }
 
 // Open starts a node. With no options its state is under os.UserConfigDir and its key in the operating system's
 // keychain; where there is no usable keychain it fails with keystore.ErrUnavailable or ErrLocked and changes nothing.
-// A directory that another process has open gives [ErrInUse]. ctx bounds the start only; the node lives until Close.
+// A directory that another process has open gives [ErrInUse]; other failures are [ErrKeyMissing], [ErrDamaged],
+// [ErrDiskFull], or of the key store. ctx bounds the start only; the node lives until Close.
 func Open(ctx context.Context, opts ...Option) (_ *Node, err error) {
 	cfg, err := newConfig(opts)
 	if err != nil {
 		return nil, err
 	}
-	n := &Node{cfg: cfg, opening: map[ProjectID]bool{}, sessions: map[ProjectID]*Session{}}
+	n := &Node{cfg: cfg, opening: map[ProjectID]chan struct{}{}, sessions: map[ProjectID]*Session{}}
 	n.life, n.endLife = context.WithCancel(context.Background())
 	defer func() {
 		if err != nil {
@@ -104,14 +109,17 @@ func Open(ctx context.Context, opts ...Option) (_ *Node, err error) {
 	return n, nil
 }
 
-// Close ends what is under way, stops every session, waits for all goroutines and flushes the store. Later calls of
-// other methods return [ErrClosed].
+// Close ends what is under way, closes every session as [Session.Close] does, waits for all goroutines and flushes the
+// store. Closing again waits too and gives the same answer. Create, Join and OpenProject return [ErrClosed] from then
+// on and Projects lists nothing; what is only read from memory, as Identity, can still be asked. Close must not be
+// called from a function that this package calls.
 func (n *Node) Close() error {
+	n.closing.Do(func() { n.closeErr = n.close() })
+	return n.closeErr
+}
+
+func (n *Node) close() error {
 	n.mu.Lock()
-	if n.closed {
-		n.mu.Unlock()
-		return nil
-	}
 	n.closed = true
 	n.mu.Unlock()
 	n.endLife()
@@ -155,10 +163,13 @@ func identityOf(cert *identity.IdentityCert) Identity {
 	return Identity{ID: cert.Member(), Name: cert.Display, Fingerprint: fingerprint(cert.Member())}
 }
 
-// Projects lists the projects on this device, by name.
+// Projects lists the projects on this device, by name; none once the node is closed.
 func (n *Node) Projects() iter.Seq[ProjectInfo] {
 	return func(yield func(ProjectInfo) bool) {
 		projects, err := n.home.projects()
+		if errors.Is(err, store.ErrClosed) {
+			return
+		}
 		if err != nil {
 			n.cfg.logger.Error("list projects", "err", err)
 			return
@@ -172,7 +183,8 @@ func (n *Node) Projects() iter.Seq[ProjectInfo] {
 }
 
 // Create founds a project by the ceremony c and opens it; the founder is its first manager. The root key exists in
-// memory only while Create runs. name is at most 128 bytes of UTF-8.
+// memory only while Create runs. name is at most 128 bytes of UTF-8. It fails with what a custodian answered, or with
+// genesis.ErrCeremony if the ceremony or the name cannot be used; the custodians forget their shares then.
 func (n *Node) Create(ctx context.Context, name string, c Ceremony) (*Session, error) {
 	ctx, done, err := n.begin(ctx)
 	if err != nil {
@@ -183,11 +195,27 @@ func (n *Node) Create(ctx context.Context, name string, c Ceremony) (*Session, e
 		Title: name, Policy: genesis.DefaultPolicy(), Identity: n.self.Identity, Device: n.self.Device, Ceremony: c,
 	})
 	if err != nil {
-		return nil, wrap("genesis ceremony", err)
+		return nil, n.wrap("genesis ceremony", err)
 	}
-	return n.open(root.Project, func(cfg membership.Config) (*membership.Project, error) {
+	s, err := n.open(ctx, root.Project, func(cfg membership.Config) (*membership.Project, error) {
 		return n.registry.Found(ctx, cfg, root)
 	})
+	if err != nil {
+		return nil, errors.Join(err, wrap("take back the shares", forgetShares(ctx, root, c.Custodians)))
+	}
+	return s, nil
+}
+
+// forgetShares takes back the shares of a project that did not come to be, even if ctx has ended.
+func forgetShares(ctx context.Context, root *genesis.Root, custodians []Custodian) error {
+	var errs []error
+	for i, c := range custodians {
+		ref := genesis.ShareRef{Project: root.Project, Ceremony: root.ShareSets[0].Ceremony, X: byte(i + 1)}
+		if err := c.Forget(context.WithoutCancel(ctx), ref); err != nil {
+			errs = append(errs, &genesis.ShareError{Custodian: c.Label(), Err: err})
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // OpenProject reopens a project that is on this device; it works offline. A project that is open already gives the
@@ -203,20 +231,14 @@ func (n *Node) OpenProject(ctx context.Context, id ProjectID) (*Session, error) 
 
 // openKnown opens a project that is on this device.
 func (n *Node) openKnown(ctx context.Context, id ProjectID) (*Session, error) {
-	n.mu.Lock()
-	s := n.sessions[id]
-	n.mu.Unlock()
-	if s != nil {
-		return s, nil
-	}
 	known, err := n.home.has(id)
 	if err != nil {
-		return nil, wrap("open project", err)
+		return nil, n.wrap("open project", err)
 	}
 	if !known {
 		return nil, fmt.Errorf("%w: %s; join it with a code", ErrUnknownProject, id.Short())
 	}
-	return n.open(id, func(cfg membership.Config) (*membership.Project, error) {
+	return n.open(ctx, id, func(cfg membership.Config) (*membership.Project, error) {
 		return n.registry.Open(ctx, cfg, id)
 	})
 }
@@ -232,8 +254,8 @@ func WithVerification(show func(words []string)) JoinOption {
 }
 
 // Join redeems an invite code and opens the project once a first snapshot is applied. It fails with
-// [ErrInviteInvalid], [ErrInviteExpired], [ErrInviteUsed], [ErrInviteCancelled], [ErrDenied], [ErrPending] or
-// [ErrUnreachable]. Nothing is kept then, unless the host was lost after it had admitted this device: the project is
+// [ErrInviteInvalid], [ErrInviteExpired], [ErrInviteUsed], [ErrInviteCancelled], [ErrDenied], [ErrPending], [ErrVersion],
+// [ErrNotPostQuantum] or [ErrUnreachable]. Nothing is kept then, unless the host was lost after it had admitted this device: the project is
 // then on the device, and Join with the same code, or [Node.OpenProject], goes on from there.
 func (n *Node) Join(ctx context.Context, code string, opts ...JoinOption) (*Session, error) {
 	ctx, done, err := n.begin(ctx)
@@ -247,52 +269,92 @@ func (n *Node) Join(ctx context.Context, code string, opts ...JoinOption) (*Sess
 	}
 	parsed, err := invite.Parse(code)
 	if err != nil {
-		return nil, wrap("read the code", err)
+		return nil, n.wrap("read the code", err)
 	}
+	defer parsed.Secret.Wipe()
 	if known, err := n.home.has(parsed.Project); err != nil {
-		return nil, wrap("join", err)
+		return nil, n.wrap("join", err)
 	} else if known {
 		return n.openKnown(ctx, parsed.Project)
 	}
 	welcome, err := n.registry.Redeem(ctx, parsed, jc.show)
 	if err != nil {
-		return nil, wrap("join", err)
+		return nil, n.wrap("join", err)
 	}
 	if welcome.Pending {
 		return nil, fmt.Errorf("%w; try again with the same code when a manager has agreed", ErrPending)
 	}
-	s, err := n.open(parsed.Project, func(cfg membership.Config) (*membership.Project, error) {
+	s, err := n.open(ctx, parsed.Project, func(cfg membership.Config) (*membership.Project, error) {
 		return n.registry.Adopt(ctx, cfg, parsed, welcome)
 	})
 	if err != nil {
 		return nil, err
 	}
 	if err := s.fetchFirst(ctx, welcome.HostDevice.ID); err != nil {
-		return nil, errors.Join(wrap("first snapshot", err), s.Close())
+		return nil, errors.Join(n.wrap("first snapshot", err), s.Close())
 	}
 	return s, nil
 }
 
-// open makes a session of a project whose membership start opens. Two opens of one project never run at once.
-func (n *Node) open(id ProjectID, start func(membership.Config) (*membership.Project, error)) (_ *Session, err error) {
-	n.mu.Lock()
-	if n.opening[id] || n.sessions[id] != nil {
-		n.mu.Unlock()
-		return nil, fmt.Errorf("%w: project %s is being opened already", ErrInUse, id.Short())
+// open gives a project's session, or makes one of the membership that start opens. It waits for an opening or a closing
+// of the same project, so that two never run at once.
+func (n *Node) open(ctx context.Context, id ProjectID, start func(membership.Config) (*membership.Project, error)) (*Session, error) {
+	for {
+		s, wait := n.enter(id)
+		if wait == nil {
+			if s != nil {
+				return s, nil
+			}
+			break
+		}
+		select {
+		case <-wait:
+		case <-ctx.Done():
+			return nil, n.wrap("wait for the project", ctx.Err())
+		}
 	}
-	n.opening[id] = true
-	n.mu.Unlock()
 	s, err := newSession(n, id, start)
 	n.mu.Lock()
+	close(n.opening[id])
 	delete(n.opening, id)
 	if err == nil {
 		n.sessions[id] = s
 	}
 	n.mu.Unlock()
-	if err == nil {
-		s.coordinator.Refresh()
+	if err != nil && n.life.Err() != nil {
+		return nil, n.wrap("open project", err)
 	}
-	return s, err
+	if err != nil {
+		return nil, err
+	}
+	s.coordinator.Refresh()
+	return s, nil
+}
+
+// enter gives a project's session if it is open, what to wait for if it is being opened or closed, and otherwise
+// neither: the caller then opens it.
+func (n *Node) enter(id ProjectID) (s *Session, wait <-chan struct{}) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if opening := n.opening[id]; opening != nil {
+		return nil, opening
+	}
+	if s := n.sessions[id]; s != nil {
+		if s.alive() != nil {
+			return nil, s.done
+		}
+		return s, nil
+	}
+	n.opening[id] = make(chan struct{})
+	return nil, nil
+}
+
+// wrap is [wrap] for what ends with the node.
+func (n *Node) wrap(doing string, err error) error {
+	if err != nil && n.life.Err() != nil && !errors.Is(err, ErrClosed) {
+		return fmt.Errorf("%w: %s: %w", ErrClosed, doing, err)
+	}
+	return wrap(doing, err)
 }
 
 // begin guards what must not outlast Close: the context ends when Close begins, and Close waits for done.

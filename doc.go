@@ -31,7 +31,8 @@ type docObserver struct {
 }
 
 // Doc opens the document with this name, creating it if absent. Equal names give the same *Doc. Names are at most
-// 128 bytes of UTF-8 without control characters. Others learn of a new name when something is written.
+// 128 bytes of UTF-8 without control characters, else the error is journal.ErrName. Others learn of a new name when
+// something is written. It does not wait for the network: what others have written comes in as it arrives.
 func (s *Session) Doc(ctx context.Context, name string) (*Doc, error) {
 	if err := s.alive(); err != nil {
 		return nil, err
@@ -50,8 +51,8 @@ func (s *Session) Doc(ctx context.Context, name string) (*Doc, error) {
 	}
 	d := &Doc{s: s, replica: replica, observers: map[int]*docObserver{}}
 	d.presence = &Presence{doc: d}
+	replica.OnReplaced(d.replaced) // first: a replacement in between would leave the observer behind
 	d.OnUpdate(d.edited)
-	replica.OnReplaced(d.replaced)
 	s.docs[replica.ID] = d
 	return d, nil
 }
@@ -82,17 +83,20 @@ func (s *Session) Docs() []string { return s.journal.Names() }
 // Name returns the document's name.
 func (d *Doc) Name() string { return d.replica.Name }
 
-// Text returns the text at a root name; equal names give the same text.
+// Text returns the text at a root name; equal names give the same text. Indexes and lengths count UTF-16 code units, as
+// in Yjs; crdt.UTF16Len converts.
 func (d *Doc) Text(name string) *crdt.Text { return d.replica.CRDT().Text(name) }
 
 // Map returns the map at a root name; equal names give the same map.
 func (d *Doc) Map(name string) *crdt.Map { return d.replica.CRDT().Map(name) }
 
-// View runs fn with a consistent read-only view.
+// View runs fn with a consistent read-only view and returns what fn returns. Calling View or Update inside fn may
+// deadlock.
 func (d *Doc) View(fn func(*crdt.ReadTxn) error) error { return d.replica.CRDT().View(fn) }
 
 // OnUpdate calls fn after each transaction that changed the document, in commit order, with its Yjs v1 update; stop
-// ends the calls. fn must not call Update.
+// ends the calls. It runs outside the transaction, so fn may read and edit, but must not wait ([Doc.WaitSaved],
+// [Session.Close]). fn may keep update but must not change it.
 func (d *Doc) OnUpdate(fn func(update []byte, o crdt.Origin)) (stop func()) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -110,8 +114,9 @@ func (d *Doc) OnUpdate(fn func(update []byte, o crdt.Origin)) (stop func()) {
 }
 
 // Update runs fn in one transaction and queues at most one update for the others. It returns when the edit is applied
-// in memory; a group commit makes it durable within 100 ms, see [Doc.WaitSaved]. Calling Update inside fn deadlocks:
-// pass the tx down. A viewer's Update fails with [ErrDenied] and changes nothing.
+// in memory; a group commit makes it durable within 100 ms, see [Doc.WaitSaved]. Calling Update or View inside fn
+// deadlocks: pass the tx down. A viewer's Update fails with [ErrDenied] and changes nothing, as it does with [ErrClosed]
+// after Close.
 //
 // A CRDT cannot roll back: if fn returns an error, changes made before it stay and Update returns that error.
 func (d *Doc) Update(fn func(*crdt.Txn) error) error {
@@ -121,8 +126,15 @@ func (d *Doc) Update(fn func(*crdt.Txn) error) error {
 	if err := d.s.mayWrite(); err != nil {
 		return err
 	}
-	// What fn returns goes back as it is: it is the caller's own.
-	return d.replica.Update(fn)
+	var own error
+	err := d.replica.Update(func(tx *crdt.Txn) error {
+		own = fn(tx)
+		return own
+	})
+	if own != nil {
+		return own // as it is: it is the caller's
+	}
+	return wrap("edit", err)
 }
 
 // Export returns the whole document as one Yjs v1 update; it opens in Yjs and yrs.
@@ -132,7 +144,7 @@ func (d *Doc) Export() ([]byte, error) {
 }
 
 // WaitSaved blocks until what was edited before the call is durable on this device: it survives a crash and a power
-// cut from then on.
+// cut from then on. It must not be called from an observer or a transaction.
 func (d *Doc) WaitSaved(ctx context.Context) error {
 	if err := d.s.alive(); err != nil {
 		return err

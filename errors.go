@@ -4,11 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"syscall"
 
 	"github.com/studio-whip/collab/genesis"
 	"github.com/studio-whip/collab/governance"
 	"github.com/studio-whip/collab/internal/p2p"
 	"github.com/studio-whip/collab/internal/store"
+	"github.com/studio-whip/collab/internal/wire"
 	"github.com/studio-whip/collab/invite"
 	"github.com/studio-whip/collab/keystore"
 	"github.com/studio-whip/collab/sync/coordinator"
@@ -19,30 +21,53 @@ import (
 )
 
 // What a caller branches on. Every error of this package wraps one of these or one of a backing package, says what
-// was being done and what to do next.
+// was being done and what to do next. None holds a key, a phrase, an invite code or content.
 var (
-	ErrClosed          = errors.New("collab: closed")
-	ErrInUse           = errors.New("collab: directory is in use by another process")
-	ErrDamaged         = errors.New("collab: a file on this device is damaged")
-	ErrDiskFull        = errors.New("collab: disk full")
-	ErrKeyMissing      = errors.New("collab: the key store does not hold this directory's key")
-	ErrUnknownProject  = errors.New("collab: no such project on this device")
-	ErrDenied          = errors.New("collab: not permitted")
-	ErrInviteInvalid   = errors.New("collab: invite code damaged or of another kind")
-	ErrInviteExpired   = errors.New("collab: invite expired")
-	ErrInviteUsed      = errors.New("collab: invite already used")
+	// ErrClosed means that the node or the session was closed: open it again.
+	ErrClosed = errors.New("collab: closed")
+	// ErrInUse means that another process, or another node of this one, has the directory open: close that one.
+	ErrInUse = errors.New("collab: directory is in use by another process")
+	// ErrDamaged means that a file or an item of the key store is not what was written: restore it from a backup.
+	ErrDamaged = errors.New("collab: a file on this device is damaged")
+	// ErrDiskFull means that there was no room to write: make room and open again.
+	ErrDiskFull = errors.New("collab: disk full")
+	// ErrKeyMissing means that the directory was made with another key store, or lost its key: open it with that one.
+	ErrKeyMissing = errors.New("collab: the key store does not hold this directory's key")
+	// ErrUnknownProject means that the project is not on this device: join it with a code.
+	ErrUnknownProject = errors.New("collab: no such project on this device")
+	// ErrDenied means that a role or a rule forbids it, or that the host of an invite refused: ask a manager.
+	ErrDenied = errors.New("collab: not permitted")
+	// ErrInviteInvalid means that a code was mistyped, is no code, or has no force: ask for a new one.
+	ErrInviteInvalid = errors.New("collab: invite code damaged or of another kind")
+	// ErrInviteExpired means that a code's time is over by the host's clock: ask for a new one.
+	ErrInviteExpired = errors.New("collab: invite expired")
+	// ErrInviteUsed means that a code was used up; a *[UsedError] in it says by whom. Ask for a new one.
+	ErrInviteUsed = errors.New("collab: invite already used")
+	// ErrInviteCancelled means that a member cancelled the code: ask for a new one.
 	ErrInviteCancelled = errors.New("collab: invite cancelled")
-	ErrPending         = errors.New("collab: admitted by one host, waiting for a manager")
-	ErrUnreachable     = errors.New("collab: no peer reachable")
-	ErrNotPostQuantum  = errors.New("collab: connection would not be post-quantum")
-	ErrVersion         = errors.New("collab: written by a newer version")
+	// ErrPending means that the admission waits for a person: come again with the same code.
+	ErrPending = errors.New("collab: admitted by one host, waiting for a manager")
+	// ErrUnreachable means that nobody who could help was reached: try again when another member is online.
+	ErrUnreachable = errors.New("collab: no peer reachable")
+	// ErrNotPostQuantum means that the other end, or this process, has post-quantum key exchange switched off.
+	ErrNotPostQuantum = errors.New("collab: connection would not be post-quantum")
+	// ErrVersion means that a code, record or project needs a newer version of this library: update the program.
+	ErrVersion = errors.New("collab: written by a newer version")
+	// ErrTooLarge means that an edit, a state or a message exceeds its cap: split it, or put it into a document.
+	ErrTooLarge = errors.New("collab: too large")
+	// ErrTooFast means that others would not take so many messages: send fewer, or put them into a document.
+	ErrTooFast = errors.New("collab: too many messages at once")
 
-	// ErrNoShare means that a custodian holds no share of this project's ceremony.
+	// ErrNoShare means that a custodian holds no share of this project's ceremony: ask another one.
 	ErrNoShare = genesis.ErrNoShare
 )
 
 // QuorumError says how many shares were gathered and what each custodian answered.
 type QuorumError = genesis.QuorumError
+
+// UsedError says who used an invite first, so that a newcomer whose code was stolen learns of it. It is an
+// [ErrInviteUsed].
+type UsedError = invite.UsedError
 
 // DeniedError says which rule forbids a governance act and what would be needed.
 type DeniedError = governance.DeniedError
@@ -56,6 +81,9 @@ var translations = []struct{ from, to error }{
 	{store.ErrDamaged, ErrDamaged},
 	{store.ErrWrongKey, ErrDamaged},
 	{keystore.ErrDamaged, ErrDamaged},
+	{syscall.ENOSPC, ErrDiskFull},
+	{genesis.ErrUpgradeRequired, ErrVersion},
+	{genesis.ErrUnsupportedVersion, ErrVersion},
 	{invite.ErrExpired, ErrInviteExpired},
 	{invite.ErrUsed, ErrInviteUsed},
 	{invite.ErrCancelled, ErrInviteCancelled},
@@ -70,20 +98,35 @@ var translations = []struct{ from, to error }{
 	{invite.ErrNoAnswer, ErrUnreachable},
 	{membership.ErrClosed, ErrClosed},
 	{membership.ErrUnknownInvite, ErrInviteInvalid},
+	{membership.ErrNotAdmitted, ErrInviteInvalid},
+	{membership.ErrUnknownProject, ErrUnknownProject},
 	{membership.ErrNotMember, ErrDenied},
+	{membership.ErrNoEpoch, ErrUnreachable},
+	{membership.ErrRefused, ErrUnreachable},
+	{membership.ErrProtocol, ErrUnreachable},
 	{membership.ErrInDoubt, ErrUnreachable},
 	{journal.ErrClosed, ErrClosed},
 	{journal.ErrReadOnly, ErrDenied},
+	{journal.ErrTooLarge, ErrTooLarge},
 	{live.ErrClosed, ErrClosed},
+	{live.ErrTooLarge, ErrTooLarge},
+	{live.ErrTooFast, ErrTooFast},
 	{coordinator.ErrStopped, ErrClosed},
 	{foundation.ErrClosed, ErrClosed},
 	{foundation.ErrRefused, ErrUnreachable},
 	{foundation.ErrStalled, ErrUnreachable},
+	{foundation.ErrProtocol, ErrUnreachable},
 	{live.ErrNotReady, ErrUnreachable},
+	{p2p.ErrClosed, ErrClosed},
 	{p2p.ErrNotPostQuantum, ErrNotPostQuantum},
 	{p2p.ErrUnreachable, ErrUnreachable},
 	{p2p.ErrRefused, ErrUnreachable},
 	{p2p.ErrWrongDevice, ErrUnreachable},
+	{p2p.ErrNotMember, ErrUnreachable},
+	{p2p.ErrGuestBusy, ErrUnreachable},
+	{p2p.ErrNotConnected, ErrUnreachable},
+	{p2p.ErrProtocol, ErrUnreachable},
+	{wire.ErrVersion, ErrVersion},
 }
 
 // wrap says what was being done and makes err answer to the sentinel that callers branch on; the cause stays in the
@@ -95,6 +138,9 @@ func wrap(doing string, err error) error {
 	if denied := new(governance.DeniedError); errors.As(err, &denied) && !errors.Is(err, ErrDenied) {
 		return fmt.Errorf("%w: %s: %w", ErrDenied, doing, err)
 	}
+	if isCustodians(err) { // it speaks of the custodian's place, not of this node's
+		return fmt.Errorf("collab: %s: %w", doing, err)
+	}
 	for _, t := range translations {
 		if errors.Is(err, t.from) && !errors.Is(err, t.to) {
 			return fmt.Errorf("%w: %s: %w", t.to, doing, err)
@@ -104,4 +150,11 @@ func wrap(doing string, err error) error {
 		return fmt.Errorf("collab: %s: %w; check the owner and mode of the directory", doing, err)
 	}
 	return fmt.Errorf("collab: %s: %w", doing, err)
+}
+
+// isCustodians reports whether err is what custodians answered.
+func isCustodians(err error) bool {
+	var quorum *genesis.QuorumError
+	var share *genesis.ShareError
+	return errors.As(err, &quorum) || errors.As(err, &share)
 }

@@ -106,8 +106,8 @@ func newEvents() *feed.Feed[Event] {
 	})
 }
 
-// Events returns a channel of all events from now on, closed when ctx ends or the session closes. It never blocks
-// the session: the queue holds 256; PeerChanged, DocChanged and StatusChanged merge (the latest wins), others drop
+// Events returns a channel of all events from now on, closed when ctx ends or the session closes; cancel ctx when you
+// stop reading. It never blocks the session: the queue holds 256; PeerChanged, DocChanged and StatusChanged merge (the latest wins), others drop
 // oldest-first behind one [Missed].
 func (s *Session) Events(ctx context.Context) <-chan Event { return s.events.Subscribe(ctx) }
 

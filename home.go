@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -14,6 +15,7 @@ import (
 	"github.com/studio-whip/collab/crypto/derive"
 	"github.com/studio-whip/collab/identity"
 	"github.com/studio-whip/collab/internal/disk"
+	"github.com/studio-whip/collab/internal/secmem"
 	"github.com/studio-whip/collab/internal/store"
 	"github.com/studio-whip/collab/internal/wire"
 	"github.com/studio-whip/collab/internal/words"
@@ -36,8 +38,8 @@ type home struct {
 	dir    string // "" keeps everything in memory
 	vault  keystore.Store
 	store  *store.Store
-	random interface{ Read([]byte) (int, error) }
-	key    [32]byte
+	random io.Reader
+	key    secmem.Hidden[[32]byte]
 }
 
 // Names in the vault and in the node's store.
@@ -54,7 +56,7 @@ const (
 const keychainProfile = "device"
 
 func openHome(ctx context.Context, cfg *config) (_ *home, err error) {
-	h := &home{dir: cfg.dir, random: cfg.random}
+	h := &home{dir: cfg.dir, random: cfg.random, key: secmem.Hide([32]byte{})}
 	defer func() {
 		if err != nil {
 			_ = h.close()
@@ -73,7 +75,7 @@ func openHome(ctx context.Context, cfg *config) (_ *home, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if h.key, err = h.masterKey(ctx, keys, profile, fresh); err != nil {
+	if err := h.masterKey(ctx, keys, profile, fresh); err != nil {
 		return nil, err
 	}
 	if err := h.openFiles(); err != nil {
@@ -103,28 +105,43 @@ func (h *home) profile() (name string, fresh bool, err error) {
 }
 
 // masterKey gets the directory's key from the key store, or makes it for a new directory.
-func (h *home) masterKey(ctx context.Context, keys keystore.Store, profile string, fresh bool) (key [32]byte, err error) {
+func (h *home) masterKey(ctx context.Context, keys keystore.Store, profile string, fresh bool) error {
 	name := "collab-" + profile
-	if !fresh {
-		raw, err := keys.Get(ctx, name)
-		if errors.Is(err, keystore.ErrNotFound) {
-			return key, fmt.Errorf("%w: profile %s in %s; open it with the key store that it was made with", ErrKeyMissing, profile, h.dir)
-		}
-		if err != nil {
-			return key, wrap("get the device's key", err)
-		}
-		if n, err := base64.RawStdEncoding.Decode(key[:], raw); err != nil || n != len(key) {
-			return key, fmt.Errorf("%w: the key store's item %s is not a key", ErrDamaged, name)
-		}
-		return key, nil
+	if fresh {
+		return h.newMasterKey(ctx, keys, profile, name)
 	}
-	if _, err := h.random.Read(key[:]); err != nil {
-		return key, wrap("draw a key", err)
+	text, err := keys.Get(ctx, name)
+	if errors.Is(err, keystore.ErrNotFound) {
+		return fmt.Errorf("%w: profile %s in %s; open it with the key store that it was made with", ErrKeyMissing, profile, h.dir)
 	}
-	if err := keys.Put(ctx, name, []byte(base64.RawStdEncoding.EncodeToString(key[:]))); err != nil {
-		return key, wrap("keep the device's key", err)
+	if err != nil {
+		return wrap("get the device's key", err)
 	}
-	return key, h.writeProfile(profile)
+	defer clear(text)
+	key := h.key.Get()
+	if len(text) == base64.RawStdEncoding.EncodedLen(len(key)) {
+		if _, err := base64.RawStdEncoding.Decode(key[:], text); err == nil {
+			return nil
+		}
+	}
+	return fmt.Errorf("%w: the key store's item %s is not a key; restore it from a backup", ErrDamaged, name)
+}
+
+// newMasterKey makes a new directory's key. If the directory cannot be marked, the key store is left as it was.
+func (h *home) newMasterKey(ctx context.Context, keys keystore.Store, profile, name string) error {
+	key := h.key.Get()
+	if _, err := io.ReadFull(h.random, key[:]); err != nil {
+		return wrap("draw a key", err)
+	}
+	text := base64.RawStdEncoding.AppendEncode(nil, key[:])
+	defer clear(text)
+	if err := keys.Put(ctx, name, text); err != nil {
+		return wrap("keep the device's key", err)
+	}
+	if err := h.writeProfile(profile); err != nil {
+		return errors.Join(err, wrap("take back the device's key", keys.Delete(ctx, name)))
+	}
+	return nil
 }
 
 // writeProfile marks the directory as made, once its key is safe.
@@ -143,21 +160,27 @@ func (h *home) writeProfile(profile string) error {
 		return wrap("write the profile", err)
 	}
 	_, err = f.WriteString(profile + "\n")
-	return wrap("write the profile", errors.Join(err, f.Sync(), f.Close(), disk.SyncFolder(h.dir)))
+	if err = errors.Join(err, f.Sync(), f.Close(), disk.SyncFolder(h.dir)); err != nil {
+		err = errors.Join(err, os.Remove(f.Name())) // half a name would look like damage
+	}
+	return wrap("write the profile", err)
 }
 
 func (h *home) openFiles() (err error) {
 	if h.dir == "" {
 		h.vault = memory.New()
-		h.store, err = store.Open("", store.Options{Key: derive.Key(h.key[:], nil, "node-store"), Memory: true})
+		h.store, err = store.Open("", store.Options{Key: derive.Key(h.key.Get()[:], nil, "node-store"), Memory: true})
 		return wrap("open the store", err)
 	}
-	vault, err := file.OpenKey(filepath.Join(h.dir, "vault"), derive.Key(h.key[:], nil, "vault"))
+	vault, err := file.OpenKey(filepath.Join(h.dir, "vault"), derive.Key(h.key.Get()[:], nil, "vault"))
+	if errors.Is(err, keystore.ErrWrongPassphrase) {
+		return fmt.Errorf("%w: it holds another directory's: %w; open it with the key store that it was made with", ErrKeyMissing, err)
+	}
 	if err != nil {
 		return wrap("open the vault", err)
 	}
 	h.vault = vault
-	h.store, err = store.Open(filepath.Join(h.dir, "node"), store.Options{Key: derive.Key(h.key[:], nil, "node-store")})
+	h.store, err = store.Open(filepath.Join(h.dir, "node"), store.Options{Key: derive.Key(h.key.Get()[:], nil, "node-store")})
 	return wrap("open the store", err)
 }
 
@@ -169,7 +192,7 @@ func (h *home) close() error {
 	if c, ok := h.vault.(interface{ Close() error }); ok {
 		errs = append(errs, c.Close())
 	}
-	clear(h.key[:])
+	clear(h.key.Get()[:])
 	return errors.Join(errs...)
 }
 
@@ -249,7 +272,7 @@ func (h *home) seed(ctx context.Context, name string) (seed identity.Seed, err e
 		clear(raw)
 		return seed, nil
 	case err == nil:
-		return seed, fmt.Errorf("%w: %s in the vault has %d bytes", ErrDamaged, name, len(raw))
+		return seed, fmt.Errorf("%w: %s in the vault has %d bytes; restore the vault from a backup", ErrDamaged, name, len(raw))
 	case !errors.Is(err, keystore.ErrNotFound):
 		return seed, wrap("read the vault", err)
 	}
@@ -314,7 +337,7 @@ func (h *home) openStore(id ProjectID) (*store.Store, projectRecord, error) {
 	if !found {
 		p = projectRecord{ID: id, File: "p-" + randomName()}
 	}
-	opts := store.Options{Key: derive.Key(h.key[:], nil, "project-store", id[:]), Memory: h.dir == ""}
+	opts := store.Options{Key: derive.Key(h.key.Get()[:], nil, "project-store", id[:]), Memory: h.dir == ""}
 	st, err := store.Open(filepath.Join(h.dir, p.File), opts)
 	return st, p, err
 }
@@ -326,10 +349,11 @@ func (h *home) remember(p projectRecord) error {
 	})
 }
 
-// discard removes the store of a project that did not come to be.
+// discard removes the store of a project that did not come to be, with the lock beside it: nobody locks this name again.
 func (h *home) discard(p projectRecord) {
 	if h.dir != "" {
 		_ = os.Remove(filepath.Join(h.dir, p.File))
+		_ = os.Remove(filepath.Join(h.dir, p.File+".lock"))
 	}
 }
 

@@ -2,6 +2,7 @@ package collab
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"time"
@@ -19,7 +20,7 @@ const (
 )
 
 // Invite returns a code that lets its holder in, by default once, as an editor, within 72 hours. Whoever holds the code
-// can use it: send it by a way that you trust. Only managers invite; others get [ErrDenied].
+// can use it: send it by a way that you trust, and log it nowhere. Only managers invite; others get [ErrDenied].
 //
 // The code names this device's addresses, so this node must be running and reachable when it is used.
 func (s *Session) Invite(ctx context.Context, o InviteOptions) (code string, err error) {
@@ -44,13 +45,17 @@ func (s *Session) Invite(ctx context.Context, o InviteOptions) (code string, err
 	if o.Uses < 0 || o.Uses > maxInviteUses {
 		return "", fmt.Errorf("collab: invite: %d uses; choose between 1 and %d", o.Uses, maxInviteUses)
 	}
+	if o.Approve && s.node.cfg.joinPolicy == nil {
+		return "", errors.New("collab: invite: Approve asks a person, but this node has nobody to ask; open it with WithJoinPolicy")
+	}
 	code, err = s.membership.CreateInvite(ctx, membership.InviteOptions{
 		Role: o.Role, Expires: o.Expires, Uses: o.Uses, Approve: o.Approve, Compact: o.Compact,
 	})
 	return code, wrap("invite", err)
 }
 
-// CancelInvite makes a code worthless at every host that hears of it. Whoever was admitted by it stays.
+// CancelInvite makes a code worthless at every host that hears of it. Whoever was admitted by it stays. It fails with
+// [ErrInviteInvalid] if the code is not of this project, or [ErrDenied].
 func (s *Session) CancelInvite(ctx context.Context, code string) error {
 	if err := s.alive(); err != nil {
 		return err
@@ -59,7 +64,8 @@ func (s *Session) CancelInvite(ctx context.Context, code string) error {
 }
 
 // SetRole grants a member a higher role. A manager grants up to editor; naming a manager needs the manager quorum. The
-// error is a *[DeniedError] that says which rule stands in the way and what would be needed.
+// error is a *[DeniedError], and [ErrDenied], that says which rule stands in the way and what would be needed;
+// [ErrUnreachable] means that this device has to meet another member first.
 func (s *Session) SetRole(ctx context.Context, who MemberID, r Role) error {
 	if err := s.alive(); err != nil {
 		return err
@@ -69,7 +75,7 @@ func (s *Session) SetRole(ctx context.Context, who MemberID, r Role) error {
 }
 
 // Audit yields the signed governance events after the given one (zero: from the first) in an order that respects
-// causality.
+// causality. The error is [ErrClosed], alone and once.
 func (s *Session) Audit(after EventID) iter.Seq2[AuditEntry, error] {
 	return func(yield func(AuditEntry, error) bool) {
 		if err := s.alive(); err != nil {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/studio-whip/collab/internal/wire"
@@ -21,7 +22,8 @@ import (
 type KeyStore = keystore.Store
 
 // JoinPolicy decides on a person who holds a valid invite; an error refuses them. It may block on a question to a
-// person; ctx ends with the request.
+// person; ctx ends with the request, after two minutes at most, and the newcomer is then told to come again
+// ([ErrPending]).
 type JoinPolicy func(ctx context.Context, r JoinRequest) error
 
 // Option changes one default of [Open].
@@ -46,6 +48,9 @@ const maxDisplayName = 64
 func newConfig(opts []Option) (*config, error) {
 	c := &config{logger: slog.New(slog.DiscardHandler), random: rand.Reader, now: time.Now}
 	for _, o := range opts {
+		if o == nil {
+			return nil, errors.New("collab: an option is nil; leave it out")
+		}
 		if err := o(c); err != nil {
 			return nil, err
 		}
@@ -59,6 +64,13 @@ func newConfig(opts []Option) (*config, error) {
 			return nil, fmt.Errorf("collab: no place for the state: %w; name one with WithDir", err)
 		}
 		c.dir = filepath.Join(base, "collab")
+	}
+	if c.dir != "" {
+		dir, err := filepath.Abs(c.dir) // the program may change its working directory
+		if err != nil {
+			return nil, fmt.Errorf("collab: WithDir: %w; name the whole path", err)
+		}
+		c.dir = dir
 	}
 	if c.name == "" {
 		c.name = osUserName()
@@ -83,7 +95,7 @@ func osUserName() string {
 	return wire.NFC(name)
 }
 
-// WithDir keeps all state under path, which is created with mode 0700. Default: "collab" under os.UserConfigDir.
+// WithDir keeps all state under path, which is created with mode 0700; one process has it open at a time. Default: "collab" under os.UserConfigDir.
 func WithDir(path string) Option {
 	return func(c *config) error {
 		if path == "" {
@@ -119,7 +131,7 @@ func WithName(display string) Option {
 }
 
 // WithKeyStore keeps the device's key in ks. Default: the operating system's keychain; there is no silent fall-back
-// where that is unusable.
+// where that is unusable. It is asked while Open runs and not after; closing it stays the caller's.
 func WithKeyStore(ks KeyStore) Option {
 	return func(c *config) error {
 		if ks == nil {
@@ -137,7 +149,7 @@ func WithListen(multiaddrs ...string) Option {
 		if len(multiaddrs) == 0 {
 			return errors.New("collab: WithListen needs at least one address")
 		}
-		c.listen = multiaddrs
+		c.listen = slices.Clone(multiaddrs)
 		return nil
 	}
 }
@@ -152,7 +164,8 @@ func WithLogger(l *slog.Logger) Option {
 	}
 }
 
-// WithJoinPolicy asks fn about everybody who comes with a valid invite. Default: accept.
+// WithJoinPolicy asks fn about everybody who comes with a valid invite, also from several goroutines at once. Default:
+// accept.
 func WithJoinPolicy(fn JoinPolicy) Option {
 	return func(c *config) error {
 		c.joinPolicy = fn

@@ -21,14 +21,14 @@ type PresenceState struct {
 }
 
 // Set shows v, encoded as JSON, to the others. States that follow within 250 ms of one another are sent once, the
-// newest.
+// newest. It fails with [ErrTooLarge], [ErrClosed], or what encoding gave.
 func (p *Presence) Set(v any) error {
 	state, err := json.Marshal(v)
 	if err != nil {
 		return fmt.Errorf("collab: presence: %w", err)
 	}
 	if len(state) > live.MaxPresence {
-		return fmt.Errorf("collab: presence of %d bytes; at most %d are sent, put larger things into the document", len(state), live.MaxPresence)
+		return fmt.Errorf("%w: presence of %d bytes; at most %d are sent, put larger things into the document", ErrTooLarge, len(state), live.MaxPresence)
 	}
 	if string(state) == "null" {
 		return errors.New("collab: presence null means gone; use Clear")
@@ -36,14 +36,13 @@ func (p *Presence) Set(v any) error {
 	if err := p.doc.s.alive(); err != nil {
 		return err
 	}
-	p.doc.s.live.SetPresence(p.doc.replica.ID, state)
-	return nil
+	return wrap("presence", p.doc.s.live.SetPresence(p.doc.replica.ID, state))
 }
 
-// Clear tells the others that this client has gone.
+// Clear tells the others that this client has gone. Closing the session does so too.
 func (p *Presence) Clear() { p.doc.s.live.ClearPresence(p.doc.replica.ID) }
 
-// Peers yields the states of the others.
+// Peers yields the last states of the others, by client.
 func (p *Presence) Peers() iter.Seq[PresenceState] {
 	return func(yield func(PresenceState) bool) {
 		for _, st := range p.doc.s.live.Presence(p.doc.replica.ID) {
@@ -54,7 +53,8 @@ func (p *Presence) Peers() iter.Seq[PresenceState] {
 	}
 }
 
-// OnChange calls fn with each state that comes, changes or goes, in order; stop ends the calls.
+// OnChange calls fn with each state of others that comes, changes or goes, in order; stop ends the calls. States that
+// follow one another faster than fn returns are given once, the newest.
 func (p *Presence) OnChange(fn func(PresenceState)) (stop func()) {
 	return p.doc.s.live.OnPresence(p.doc.replica.ID, func(st live.State) { fn(presenceState(st)) })
 }

@@ -36,11 +36,13 @@ type Session struct {
 	edits     atomic.Uint64 // own edits so far,
 	exchanged atomic.Uint64 // and how many of them were there when a completed round began
 
-	mu     sync.Mutex
-	docs   map[[16]byte]*Doc
-	closed bool
-	err    error
-	done   chan struct{}
+	closing  sync.Once
+	closeErr error
+	done     chan struct{}
+
+	mu   sync.Mutex
+	docs map[[16]byte]*Doc
+	err  error // ErrClosed once Close has begun
 }
 
 // newSession brings up a project's tiers from the lowest to the highest; what came up is taken down if one fails.
@@ -139,16 +141,19 @@ func (s *Session) shutDown() error {
 	return errors.Join(errs...)
 }
 
-// Close ends the session: it signs and saves what was edited, gives it to whoever is connected (for at most two
-// seconds), waits for every goroutine and closes the store. Closing again does nothing.
+// Close ends the session: it signs and saves what was edited before the call, gives it to whoever is connected (for at
+// most two seconds), waits for every goroutine and closes the store. Closing again waits too and gives the same answer.
+//
+// What changes or asks others returns [ErrClosed] from then on. What was read before can still be read: the last state
+// of documents, members and status, with nobody online. Close must not be called from a function that this package
+// calls: an observer, a join policy, a transaction.
 func (s *Session) Close() error {
+	s.closing.Do(func() { s.closeErr = s.close() })
+	return s.closeErr
+}
+
+func (s *Session) close() error {
 	s.mu.Lock()
-	if s.closed {
-		s.mu.Unlock()
-		<-s.done
-		return nil
-	}
-	s.closed = true
 	s.err = ErrClosed
 	s.mu.Unlock()
 	s.handOver()
@@ -179,10 +184,10 @@ func (s *Session) handOver() {
 	}
 }
 
-// Done is closed when the session has ended for good; Err then says why.
+// Done is closed when the session has ended for good and everything is saved; Err then says why.
 func (s *Session) Done() <-chan struct{} { return s.done }
 
-// Err says why the session has ended: [ErrClosed]. It is nil while the session lives.
+// Err says why the session ends: [ErrClosed], from the moment that Close begins. It is nil while the session lives.
 func (s *Session) Err() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -220,6 +225,9 @@ func (s *Session) member(cert *identity.IdentityCert, st *governance.State) Memb
 	if m.Role == governance.None {
 		m.State = MemberRemoved
 	}
+	if s.alive() != nil {
+		return m
+	}
 	m.Online = m.ID == s.node.self.Device.Member
 	for _, device := range s.coordinator.Online() {
 		if d, ok := st.Device(device); ok && d.Member == m.ID {
@@ -229,8 +237,11 @@ func (s *Session) member(cert *identity.IdentityCert, st *governance.State) Memb
 	return m
 }
 
-// Status says how the session stands.
+// Status says how the session stands. Once it is closed, Err is [ErrClosed].
 func (s *Session) Status() Status {
+	if err := s.alive(); err != nil {
+		return Status{Held: s.journal.Held(), Root: s.membership.Root().ID, Err: err}
+	}
 	synced, err := s.coordinator.Status()
 	return Status{
 		Peers: len(s.coordinator.Online()), Held: s.journal.Held(), Synced: synced,
@@ -239,7 +250,8 @@ func (s *Session) Status() Status {
 }
 
 // Broadcast sends the host's own small message, at most 32 KiB, under a topic of at most 64 bytes to the members who
-// are present. Messages of one sender arrive in order or not at all; they are not stored.
+// are present. Messages of one sender arrive in order or not at all; they are not stored. It does not wait for the network. It fails
+// with [ErrTooLarge], [ErrTooFast], [ErrUnreachable] if the project's key has not arrived yet, or [ErrClosed].
 func (s *Session) Broadcast(ctx context.Context, topic string, payload []byte) error {
 	if err := s.alive(); err != nil {
 		return err

@@ -76,8 +76,8 @@ type ProjectInfo struct {
 type InviteOptions struct {
 	Role    Role          // default RoleEditor, the highest that an invite can give
 	Expires time.Duration // default 72 h, at most 30 days
-	Uses    int           // default 1
-	Approve bool          // ask the join policy's person before admitting; both sides are shown six words
+	Uses    int           // default 1, at most 1000
+	Approve bool          // ask the person behind WithJoinPolicy before admitting; both sides are shown six words
 	Compact bool          // shorter code, for QR: carries the hash of the host's key instead of the key
 }
 
