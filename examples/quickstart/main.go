@@ -28,11 +28,20 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 
-	if err := run(ctx, *trace, flag.Args()); err != nil {
+	err := run(ctx, *trace, flag.Args())
+	switch {
+	case err == nil || errors.Is(err, flag.ErrHelp):
+	case ctx.Err() != nil:
+		fmt.Fprintln(os.Stderr, "quickstart: interrupted; everything was closed and removed")
+		os.Exit(interrupted)
+	default:
 		fmt.Fprintln(os.Stderr, "quickstart:", err)
 		os.Exit(1)
 	}
 }
+
+// interrupted is the exit code after Ctrl-C, as of a shell: 128 + SIGINT.
+const interrupted = 130
 
 func run(ctx context.Context, trace string, args []string) error {
 	if len(args) == 0 {
@@ -46,5 +55,5 @@ func run(ctx context.Context, trace string, args []string) error {
 	case "member":
 		return member(ctx, os.Stdin, os.Stdout)
 	}
-	return errors.New("unknown command; try -h")
+	return fmt.Errorf("unknown command %q; try -h", args[0])
 }

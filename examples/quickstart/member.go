@@ -83,6 +83,11 @@ func (m *memberProcess) obey(ctx context.Context, o order) (report, error) {
 	switch o.Do {
 	case "join", "open":
 		return m.start(ctx, o)
+	}
+	if m.doc == nil {
+		return report{}, errors.New("nothing is open; join or open first")
+	}
+	switch o.Do {
 	case "type":
 		return m.write(ctx, o)
 	case "trace":
@@ -203,14 +208,15 @@ func reopen(ctx context.Context, node *collab.Node, project string) (*collab.Ses
 
 // waitFor polls until ok holds; what polls here in a demonstration, a user interface learns from events.
 func waitFor(ctx context.Context, what string, limit time.Duration, ok func() bool) error {
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
+	late := time.After(limit)
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for !ok() {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
+			return ctx.Err()
+		case <-late:
 			return fmt.Errorf("waited %s in vain until %s", limit, what)
 		}
 	}

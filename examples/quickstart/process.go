@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -16,13 +17,14 @@ type process struct {
 	reports chan report // closed when the process ends
 }
 
-// startProcess runs this program again as the third person.
-func startProcess() (*process, error) {
+// startProcess runs this program again as the third person. When ctx ends it is killed; when this process dies, it ends
+// at the end of its input.
+func startProcess(ctx context.Context) (*process, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.Command(self, "member")
+	cmd := exec.CommandContext(ctx, self, "member")
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {
@@ -86,10 +88,12 @@ func (p *process) kill() error {
 	return nil
 }
 
-// close asks the process to end and waits for it.
+// close asks the process to end and waits for it; one that does not obey is killed.
 func (p *process) close() error {
 	if _, err := p.ask(order{Do: "close"}); err != nil {
-		return err
+		return errors.Join(err, p.kill())
+	}
+	for range p.reports {
 	}
 	return p.cmd.Wait()
 }

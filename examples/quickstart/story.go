@@ -35,14 +35,16 @@ type story struct {
 }
 
 // demo tells the story; any error ends it.
-func demo(ctx context.Context, tracePath string) error {
+func demo(ctx context.Context, tracePath string) (err error) {
 	dir, err := os.MkdirTemp("", "collab-quickstart-")
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
 	st := &story{dir: dir, began: time.Now()}
-	defer st.cleanUp()
+	defer func() { // nothing is left behind, whatever happened
+		st.cleanUp()
+		err = errors.Join(err, os.RemoveAll(dir))
+	}()
 	if st.scene, err = parseScene(sceneText); err != nil {
 		return err
 	}
@@ -63,7 +65,7 @@ func demo(ctx context.Context, tracePath string) error {
 		}
 	}
 	for _, step := range steps {
-		if err := step(ctx); err != nil {
+		if err := errors.Join(step(ctx), ctx.Err()); err != nil {
 			return err
 		}
 	}
@@ -145,7 +147,7 @@ func (st *story) joinAll(ctx context.Context) (err error) {
 	if code, err = st.adaAt.Invite(ctx, collab.InviteOptions{}); err != nil {
 		return err
 	}
-	if st.cleo, err = startProcess(); err != nil {
+	if st.cleo, err = startProcess(ctx); err != nil {
 		return err
 	}
 	st.cleoPass = rand.Text()
@@ -292,7 +294,7 @@ func (st *story) crash(ctx context.Context) error {
 	}
 
 	began := time.Now()
-	cleo, err := startProcess()
+	cleo, err := startProcess(ctx)
 	if err != nil {
 		return err
 	}
