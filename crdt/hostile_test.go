@@ -130,12 +130,33 @@ func reloads(t testing.TB, d *Doc) {
 	if _, err := e.ApplyUpdate(mustEncode(t, d)); err != nil {
 		t.Fatalf("the document wrote what it cannot read: %v", err)
 	}
+	if d.foretold() {
+		return
+	}
 	if e.Digest() != d.Digest() {
 		t.Fatal("the reloaded document differs")
 	}
 	if got, want := len(e.Pending()), len(d.Pending()); got != want {
 		t.Fatalf("%d pending ranges after reloading, want %d", got, want)
 	}
+}
+
+// foretold reports whether the document holds what no honest client writes and what shows differently after a reload,
+// in Yjs too: a struct that waits although its first clocks are filled by another content (written out, its rest stands
+// behind the unit before it and waits no more), or one that named our own clocks before we filled them (it is placed
+// with the next remote update, or at once after a reload).
+func (d *Doc) foretold() bool {
+	for c, w := range d.pending.queues {
+		if w.clock < d.clients[w.lacks].state {
+			return true
+		}
+		for _, s := range w.heap {
+			if state := d.clients[c].state; s.clock < state && state < s.end() {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // TestHostilePairsConverge applies every pair of hostile files in both orders: whatever an engine makes of forged

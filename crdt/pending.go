@@ -147,6 +147,13 @@ func (t *Txn) retryPending() bool {
 	for len(moved) > 0 {
 		c := moved[len(moved)-1]
 		moved = moved[:len(moved)-1]
+		// Other structs may have filled the clocks of what waits.
+		if w, ok := p.queues[c]; ok && w.heap[0].end() <= t.doc.clients[c].state {
+			ran = true
+			if t.resume(c, w) {
+				moved = append(moved, c)
+			}
+		}
 		for _, waiter := range p.waiting(c) {
 			w, ok := p.queues[waiter]
 			if !ok || w.lacks != c || w.clock >= t.doc.clients[c].state {
@@ -271,8 +278,11 @@ func (d *Doc) Pending() []Range {
 	defer d.mu.RUnlock()
 	var out []Range
 	for c, w := range d.pending.queues {
+		cl := &d.clients[c]
 		for _, s := range w.heap {
-			out = append(out, Range{d.clients[c].id, uint64(s.clock), uint64(s.end())})
+			if s.end() > cl.state {
+				out = append(out, Range{cl.id, uint64(max(s.clock, cl.state)), uint64(s.end())})
+			}
 		}
 	}
 	return mergeRanges(out)

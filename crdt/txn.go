@@ -57,7 +57,10 @@ func (d *Doc) transact(o Origin, fn func(*Txn) error) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	t := d.begin(new(Txn), o)
-	defer t.commit()
+	defer func() {
+		t.retryDeletes() // somebody may have named clocks that are filled only now
+		t.commit()
+	}()
 	return fn(t)
 }
 
