@@ -24,7 +24,7 @@ func (t *Txn) getParent(w *source, left, right ref) (b *branch, sub uint32) {
 		}
 		b = d.branches[p.off]
 	case parentInherited:
-		if l != nil && r != nil && !t.inOrder(left, l, right, r) {
+		if r != nil && r.sub != 0 || l != nil && r != nil && !t.inOrder(left, l, right, r) {
 			return nil, 0
 		}
 		if l == nil {
@@ -42,7 +42,7 @@ func (t *Txn) getParent(w *source, left, right ref) (b *branch, sub uint32) {
 // always do. A struct with forged ones is collected; the order of items never changes, so all replicas agree on it.
 // In the history of a map key nobody names a right neighbour.
 func (t *Txn) inOrder(left ref, l *item, right ref, r *item) bool {
-	if l.parent != r.parent || l.sub != 0 || r.sub != 0 {
+	if l.parent != r.parent || l.sub != 0 {
 		return false
 	}
 	d := t.doc
@@ -369,4 +369,15 @@ func (t *Txn) settle(x ref, it *item, b *branch) {
 	if d.dead(b) || it.sub != 0 && it.right != 0 {
 		t.delete(x)
 	}
+	if it.sub != 0 && it.len > 1 && !it.deleted() {
+		t.lastValue(x, it)
+	}
+}
+
+// lastValue deletes all but the last of several values that come as the value of one key. No honest client writes
+// them; but were they left alone, what replaces the key would delete all of them or only the last ones, depending on
+// where others have cut them meanwhile.
+func (t *Txn) lastValue(x ref, it *item) {
+	t.cleanStart(it.client, it.end()-1)
+	t.delete(x)
 }
