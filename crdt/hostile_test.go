@@ -249,3 +249,55 @@ func TestLimits(t *testing.T) {
 		}
 	}
 }
+
+// TestForgedMapValues applies, in every order, a run of values under one key, what replaces it, what names its middle
+// and a deletion of part of it: no honest client writes the run, but all replicas must make the same of it.
+func TestForgedMapValues(t *testing.T) {
+	const sub = infoSub | byte(kindAny)
+	updates := [][]byte{
+		// client 1, clocks 0–3: root "m", key "k", values true true true true
+		{1, 1, 1, 0, sub, 1, 1, 'm', 1, 'k', 4, 120, 120, 120, 120, 0},
+		// client 2: behind 1@3, false
+		{1, 1, 2, 0, infoOrigin | byte(kindAny), 1, 3, 1, 121, 0},
+		// client 3: behind 1@1, undefined
+		{1, 1, 3, 0, infoOrigin | byte(kindAny), 1, 1, 1, 127, 0},
+		// client 4: only a right neighbour, 1@2
+		{1, 1, 4, 0, infoRight | byte(kindAny), 1, 2, 1, 126, 0},
+		// client 1, clock 2 deleted
+		{0, 1, 1, 1, 2, 1},
+	}
+	for n := 1; n <= len(updates); n++ { // the run and the first few others
+		var want [32]byte
+		orders := 0
+		permute(updates[:n], 0, func(us [][]byte) {
+			d := New(WithClientID(77))
+			for _, u := range us {
+				if _, err := d.ApplyUpdate(u); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := d.selfCheck(); err != nil {
+				t.Fatal(err)
+			}
+			reloads(t, d)
+			if orders++; orders == 1 {
+				want = d.Digest()
+			} else if d.Digest() != want {
+				t.Errorf("replicas differ: %x", us)
+			}
+		})
+	}
+}
+
+// permute calls fn with every order of a slice from i on.
+func permute(us [][]byte, i int, fn func([][]byte)) {
+	if i == len(us) {
+		fn(us)
+		return
+	}
+	for j := i; j < len(us); j++ {
+		us[i], us[j] = us[j], us[i]
+		permute(us, i+1, fn)
+		us[i], us[j] = us[j], us[i]
+	}
+}
