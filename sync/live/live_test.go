@@ -421,7 +421,6 @@ type eavesdropper struct {
 	t  *testing.T
 	ps *pubsub.PubSub
 
-	mu     sync.Mutex
 	topics map[string]*pubsub.Topic
 }
 

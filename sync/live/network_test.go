@@ -40,7 +40,7 @@ func newNode(t testing.TB, name string) *node {
 	t.Helper()
 	n := newBareNode(t, name)
 	var err error
-	if n.gossip, err = NewGossip(n.host, nil); err != nil {
+	if n.gossip, err = NewGossip(n.host, dbgLog); err != nil {
 		t.Fatal(err)
 	}
 	if err := n.host.Start(); err != nil {
@@ -380,6 +380,7 @@ func settle(t testing.TB, all ...*session) {
 	}
 	for _, s := range all { // one that had begun is to end
 		s.round.Lock()
+		_ = s.deaf.Load()
 		s.round.Unlock()
 	}
 	for _, s := range all {
@@ -419,3 +420,4 @@ func (s *session) asked() int {
 	defer s.mu.Unlock()
 	return s.gaps
 }
+var dbgLog *slog.Logger
