@@ -40,7 +40,7 @@ func newNode(t testing.TB, name string) *node {
 	t.Helper()
 	n := newBareNode(t, name)
 	var err error
-	if n.gossip, err = NewGossip(n.host, dbgLog); err != nil {
+	if n.gossip, err = NewGossip(n.host, nil); err != nil {
 		t.Fatal(err)
 	}
 	if err := n.host.Start(); err != nil {
@@ -420,4 +420,3 @@ func (s *session) asked() int {
 	defer s.mu.Unlock()
 	return s.gaps
 }
-var dbgLog *slog.Logger
