@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"testing"
@@ -287,6 +288,72 @@ func TestForgedMapValues(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestForgedNeighboursConverge invents structs that name any others as their neighbours, and applies them in several
+// orders.
+func TestForgedNeighboursConverge(t *testing.T) {
+	for seed := range uint64(4000) {
+		rng := rand.New(rand.NewPCG(seed, 1))
+		us := forgedNeighbours(rng)
+		var want [32]byte
+		for order := range 12 {
+			d := New(WithClientID(77))
+			for _, u := range us {
+				if _, err := d.ApplyUpdate(u); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := d.selfCheck(); err != nil {
+				t.Fatalf("seed %d: %v", seed, err)
+			}
+			reloads(t, d)
+			if order == 0 {
+				want = d.Digest()
+			} else if d.Digest() != want {
+				t.Fatalf("seed %d: replicas differ: %v", seed, us)
+			}
+			rng.Shuffle(len(us), func(i, j int) { us[i], us[j] = us[j], us[i] })
+		}
+	}
+}
+
+// forgedNeighbours makes up updates of one struct each, by different clients, in a root or behind and before structs
+// made up earlier, and sometimes a deletion.
+func forgedNeighbours(rng *rand.Rand) (us [][]byte) {
+	n := 3 + rng.IntN(3)
+	ids := rng.Perm(n)
+	for i, id := range ids {
+		name := func(b []byte) []byte { return append(b, byte(ids[rng.IntN(i)]+1), 0) }
+		b := []byte{1, 1, byte(id + 1), 0}
+		var how byte
+		if i > 0 {
+			how = []byte{0, infoOrigin, infoRight, infoOrigin | infoRight}[rng.IntN(4)]
+		}
+		switch {
+		case how != 0:
+			b = append(b, how|byte(kindAny))
+		case rng.IntN(4) == 0:
+			b = append(b, infoSub|byte(kindAny), 1, 1, 'm', 1, 'k')
+		default:
+			b = append(b, byte(kindAny), 1, 1, 'm')
+		}
+		if how&infoOrigin != 0 {
+			b = name(b)
+		}
+		if how&infoRight != 0 {
+			b = name(b)
+		}
+		b = append(b, byte(1+rng.IntN(3)))
+		for range b[len(b)-1] {
+			b = append(b, 120)
+		}
+		us = append(us, append(b, 0))
+	}
+	if rng.IntN(2) == 0 {
+		us = append(us, []byte{0, 1, byte(1 + rng.IntN(n)), 1, 0, 1})
+	}
+	return us
 }
 
 // permute calls fn with every order of a slice from i on.

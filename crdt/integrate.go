@@ -24,9 +24,6 @@ func (t *Txn) getParent(w *source, left, right ref) (b *branch, sub uint32) {
 		}
 		b = d.branches[p.off]
 	case parentInherited:
-		if r != nil && r.sub != 0 || l != nil && r != nil && !t.inOrder(left, l, right, r) {
-			return nil, 0
-		}
 		if l == nil {
 			l = r
 		}
@@ -38,11 +35,45 @@ func (t *Txn) getParent(w *source, left, right ref) (b *branch, sub uint32) {
 	return b, sub
 }
 
-// inOrder says whether two items lie in one sequence, the left one first. The neighbours that an honest author names
-// always do. A struct with forged ones is collected; the order of items never changes, so all replicas agree on it.
-// In the history of a map key nobody names a right neighbour.
+// adjacent says whether a struct's neighbours, either of which may be 0, can have been adjacent when it was written,
+// as those that an honest author names are: the left one first, and neither of them put between its own neighbours
+// from a side where the other one stands in the way.
+//
+//	o … left │ right … p        o: the left neighbour that right names, p: the right one that left names
+//
+// Who knew left and right knew o and p, too. A struct with forged neighbours is collected: its place among others
+// could depend on the order in which they come. The order of items never changes, so all replicas agree on it. In the
+// history of a map key nobody names a right neighbour.
+func (t *Txn) adjacent(left, right ref) bool {
+	d := t.doc
+	var l, r *item
+	if left != 0 {
+		l = d.items.at(left)
+	}
+	if right != 0 {
+		r = d.items.at(right)
+		if r.sub != 0 || l != nil && !t.inOrder(left, l, right, r) {
+			return false
+		}
+		if r.originClient != noClient {
+			o := d.find(r.originClient, r.originClock)
+			if l == nil || o != left && !t.inOrder(o, d.items.at(o), left, l) {
+				return false
+			}
+		}
+	}
+	if l != nil && l.rightClient != noClient {
+		p := d.find(l.rightClient, l.rightClock)
+		if r == nil || p != right && !t.inOrder(right, r, p, d.items.at(p)) {
+			return false
+		}
+	}
+	return true
+}
+
+// inOrder says whether two items lie in one sequence, the left one first.
 func (t *Txn) inOrder(left ref, l *item, right ref, r *item) bool {
-	if l.parent != r.parent || l.sub != 0 {
+	if l.parent != r.parent || l.kind == kindGC || r.kind == kindGC || l.sub != 0 || r.sub != 0 {
 		return false
 	}
 	d := t.doc
@@ -141,6 +172,9 @@ func (t *Txn) integrate(s *source) {
 		if l := d.items.at(left); l.kind == kindGC || l.parent != b.self || l.sub != sub {
 			b = nil // what came before is gone, or the update contradicts what is known
 		}
+	}
+	if b != nil && !t.adjacent(left, right) {
+		b = nil
 	}
 	if b == nil {
 		t.addGC(own, s.end()-state)
