@@ -185,11 +185,9 @@ func TestBeyondTheCut(t *testing.T) {
 	must(t, err)
 	must(t, anna.f.Sync(t.Context(), berta.device())) // berta may not know yet
 	eventually(t, "berta knows", func() bool { return !berta.f.live(carl.device()) })
+	eventually(t, "berta's document follows", func() bool { return berta.text("notes") == "before " })
 	must(t, anna.f.Sync(t.Context(), berta.device()))
 	equal(t, []string{"notes"}, anna, berta)
-	if got := berta.text("notes"); got != "before " {
-		t.Errorf("berta shows %q", got)
-	}
 	theirs := frontier{Places: []place{{Device: chain.Device, ChainNo: chain.ChainNo, Seq: 1 << 40}}}
 	if got := anna.f.lacking(&theirs, nil); len(got) != 0 {
 		t.Errorf("anna would ask for what lies beyond the cut: %+v", got)
