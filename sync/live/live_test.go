@@ -87,6 +87,7 @@ func TestPresenceOnArrival(t *testing.T) {
 		n := newNode(t, name)
 		s := n.join(a, governance.Viewer)
 		for _, other := range all[1:] {
+			eventually(t, other.n.who.name+" has heard of "+name, func() bool { return other.live(n.who.dev.ID) })
 			n.connect(other.n)
 		}
 		if err := s.SetPresence(doc, []byte(`"`+name+`"`)); err != nil {
@@ -185,6 +186,10 @@ func TestMissedEdit(t *testing.T) {
 	ben.host.Disconnect(ada.who.dev.ID)
 	eventually(t, "Ada hears that Ben has gone", func() bool { return !ada.subscribed(a.name, ben) })
 	a.insert("script", "alone")
+	if err := a.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	a.progress.wait(t.Context())
 	ben.connect(ada)
 	before := b.asked()
 	within(t, 5*time.Second, "Ben hears that something is missing", func() bool { return b.asked() > before })
