@@ -15,8 +15,9 @@ const (
 	liveRate  = 40  // live messages a second of one device
 	liveBurst = 200 // live messages of one device at once
 
-	hintRate  = 1  // a second: what makes this device look for something that one forwarder says is missing
-	hintBurst = 20 // at once
+	hintRate  = 1               // a second: what makes this device look for something that one forwarder says is missing
+	hintBurst = 20              // at once
+	owedEvery = 2 * time.Second // between two rounds that are asked for because of hints above that, of all forwarders
 
 	faultRate  = 1  // a second: forged messages of one forwarder that are looked at
 	faultBurst = 50 // at once

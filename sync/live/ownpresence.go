@@ -49,9 +49,10 @@ func (t *Topic) servePresence(ctx context.Context) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	var hailAt time.Time // zero: nobody has come
+	var payAt time.Time
 	for {
 		now := t.cfg.Now()
-		wait := t.hail(now, &hailAt)
+		wait := min(t.hail(now, &hailAt), t.payRound(now, &payAt))
 		t.order.sweep(t.live)
 		t.passed.sweep(now)
 		for _, l := range []*limiter{t.rates, t.hints, t.faults} {

@@ -84,7 +84,8 @@ type Topic struct {
 	early  *early
 	passed *introductions
 	later  chan *checked
-	taking sync.Mutex // what was received is taken in one by one
+	owed   atomic.Bool // a round of anti-entropy is to be asked for
+	taking sync.Mutex  // what was received is taken in one by one
 
 	// Of this device.
 	outbox   *outbox

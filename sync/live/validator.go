@@ -184,7 +184,11 @@ func (t *Topic) checkHead(m *message, c *checked) pubsub.ValidationResult {
 	if author, result := t.author(m.Head.Device, c); author == nil {
 		return result
 	}
-	if m.Head.Seq <= t.cfg.Journal.HeldTo(m.Head.Device, m.Head.ChainNo) || !t.hints.take(c.from, t.cfg.Now()) {
+	if m.Head.Seq <= t.cfg.Journal.HeldTo(m.Head.Device, m.Head.ChainNo) {
+		return ignored
+	}
+	if !t.hints.take(c.from, t.cfg.Now()) {
+		t.oweRound()
 		return ignored
 	}
 	c.head = m.Head
@@ -229,11 +233,35 @@ func (t *Topic) known(heads []governance.EventID) bool {
 	return true
 }
 
-// gap asks for a round of anti-entropy: somebody shows what is not here. One forwarder can ask for few.
+// gap asks for a round of anti-entropy: somebody shows what is not here. One forwarder can ask for few at once; more
+// of them become one a moment later.
 func (t *Topic) gap(from identity.DeviceID) {
 	if t.hints.take(from, t.cfg.Now()) {
 		t.cfg.OnGap()
+	} else {
+		t.oweRound()
 	}
+}
+
+// oweRound has a round asked for soon.
+func (t *Topic) oweRound() {
+	if !t.owed.Swap(true) {
+		t.presence.signal()
+	}
+}
+
+// payRound asks for a round that is owed, and says when to look again. at is when the next one may be.
+func (t *Topic) payRound(now time.Time, at *time.Time) time.Duration {
+	if !t.owed.Load() {
+		return presenceRenew
+	}
+	if left := at.Sub(now); left > 0 && left <= owedEvery {
+		return left
+	}
+	*at = now.Add(owedEvery)
+	t.owed.Store(false)
+	t.cfg.OnGap()
+	return owedEvery
 }
 
 // introductions are the chains whose introduction was passed and is on its way to the journal. They are chains that

@@ -434,3 +434,33 @@ func TestLaterEnvelopes(t *testing.T) {
 		t.Error("the introduction was lost")
 	}
 }
+
+// Hints above what one forwarder may give become one round a moment later, so that the last one is not lost.
+func TestTooManyHints(t *testing.T) {
+	ben := newPerson(t, "Ben")
+	w := newTeam(t, ben)
+	ada, b := w.seat(w.ada), w.seat(ben)
+	for n := range uint64(200) {
+		ada.hand(b, headOf2(ben, n+1))
+	}
+	if n := ada.gapsAsked(); n != hintBurst {
+		t.Errorf("%d rounds were asked for at once", n)
+	}
+	var at time.Time
+	for range 100 {
+		wait := ada.payRound(ada.now(), &at)
+		ada.hand(b, headOf2(ben, 1000))
+		ada.pass(min(wait, owedEvery/4))
+	}
+	if n := ada.gapsAsked(); n < 10 || n > 100*hintRate {
+		t.Errorf("%d rounds were asked for in %v", n, 100*owedEvery/4)
+	}
+	ada.hints = newLimiter(hintRate, hintBurst)
+	ada.pass(time.Minute)
+	ada.payRound(ada.now(), &at)
+	ada.gapsAsked()
+	ada.pass(time.Minute)
+	if ada.payRound(ada.now(), &at); ada.gapsAsked() != 0 {
+		t.Error("a round is asked for that nobody gave a reason for")
+	}
+}
