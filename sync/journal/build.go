@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/studio-whip/collab/crdt"
 	"github.com/studio-whip/collab/internal/store"
@@ -195,6 +196,9 @@ func (j *Journal) markStale() {
 	}
 }
 
+// settleLook is how often Settled looks again.
+const settleLook = 20 * time.Millisecond
+
 // build rebuilds, verifies and saves documents whenever there is reason to.
 func (j *Journal) build(ctx context.Context) error {
 	for {
@@ -362,7 +366,15 @@ func (j *Journal) Settled(ctx context.Context) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	for !j.closed && ctx.Err() == nil && j.busy() {
+		// What keeps the journal busy may end without a word to the builder: look again, and have it look, before long.
+		j.poke(j.wakeBuild)
+		again := time.AfterFunc(settleLook, func() {
+			j.mu.Lock()
+			defer j.mu.Unlock()
+			j.idle.Broadcast()
+		})
 		j.idle.Wait()
+		again.Stop()
 	}
 	if j.closed {
 		return ErrClosed
