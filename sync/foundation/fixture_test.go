@@ -75,7 +75,7 @@ func newNode(t testing.TB, name string, serve ...func(*p2p.Host)) *node {
 	})
 	must(t, err)
 	n.reg.Attach(n.host)
-	if n.server = newServer(nil); len(serve) == 0 {
+	if n.server = newServer(n.host, nil); len(serve) == 0 {
 		n.server = NewServer(n.host, nil)
 	}
 	for _, fn := range serve {

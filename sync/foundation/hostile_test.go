@@ -25,7 +25,7 @@ func (p pipe) Reset() error { return p.Close() }
 // alone is a project on a device without a network, within the test's bubble. mallory is a member of it.
 func alone(t *testing.T) (anna *room, mallory membership.Self) {
 	t.Helper()
-	n := &node{t: t, name: "anna", self: selfOf(t, "anna"), server: newServer(nil)}
+	n := &node{t: t, name: "anna", self: selfOf(t, "anna"), server: newServer(nil, nil)}
 	n.reg = membership.NewRegistry(membership.RegistryConfig{Self: n.self})
 	t.Cleanup(func() { must(t, n.reg.Close()) })
 	anna, mallory = n.found(), selfOf(t, "mallory")

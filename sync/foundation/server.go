@@ -29,8 +29,7 @@ type Server struct {
 
 // NewServer registers the protocols; the host must not listen yet. Without a logger nothing is logged.
 func NewServer(host *p2p.Host, logger *slog.Logger) *Server {
-	s := newServer(logger)
-	s.host = host
+	s := newServer(host, logger)
 	host.Handle(protocolSync, p2p.Member, func(ctx context.Context, st *p2p.Stream) {
 		s.serve(&exchange{stream: st, with: st.Device()}, protocolSync)
 	})
@@ -40,12 +39,13 @@ func NewServer(host *p2p.Host, logger *slog.Logger) *Server {
 	return s
 }
 
-func newServer(logger *slog.Logger) *Server {
+// newServer answers nothing yet.
+func newServer(host *p2p.Host, logger *slog.Logger) *Server {
 	if logger == nil {
 		logger = slog.New(slog.DiscardHandler)
 	}
 	return &Server{
-		logger: logger, projects: map[genesis.ProjectID]*Foundation{}, buildings: make(chan struct{}, maxBuildings),
+		host: host, logger: logger, projects: map[genesis.ProjectID]*Foundation{}, buildings: make(chan struct{}, maxBuildings),
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/studio-whip/collab/crdt"
 	"github.com/studio-whip/collab/internal/store"
@@ -196,9 +195,6 @@ func (j *Journal) markStale() {
 	}
 }
 
-// settleLook is how often Settled looks again.
-const settleLook = 20 * time.Millisecond
-
 // build rebuilds, verifies and saves documents whenever there is reason to.
 func (j *Journal) build(ctx context.Context) error {
 	for {
@@ -366,15 +362,7 @@ func (j *Journal) Settled(ctx context.Context) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	for !j.closed && ctx.Err() == nil && j.busy() {
-		// What keeps the journal busy may end without a word to the builder: look again, and have it look, before long.
-		j.poke(j.wakeBuild)
-		again := time.AfterFunc(settleLook, func() {
-			j.mu.Lock()
-			defer j.mu.Unlock()
-			j.idle.Broadcast()
-		})
 		j.idle.Wait()
-		again.Stop()
 	}
 	if j.closed {
 		return ErrClosed
@@ -387,7 +375,17 @@ func (j *Journal) busy() bool {
 		return true
 	}
 	for _, r := range j.replicas {
-		if len(r.todo) > 0 || r.applying || j.due(r) != nil {
+		if len(r.todo) > 0 || r.applying {
+			return true
+		}
+	}
+	return j.anyDue()
+}
+
+// anyDue reports whether a document has to be rebuilt, verified or saved; j.mu is held.
+func (j *Journal) anyDue() bool {
+	for _, r := range j.replicas {
+		if j.due(r) != nil {
 			return true
 		}
 	}

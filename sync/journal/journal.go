@@ -224,6 +224,7 @@ func (j *Journal) Close() error {
 	if !first {
 		return nil
 	}
+	j.closeGates()
 	err = errors.Join(err, j.tasks.Close())
 	return errors.Join(err, j.store.Update(func(tx *store.Tx) error {
 		if !clean {
@@ -244,10 +245,18 @@ func (j *Journal) shut() (clean, first bool) {
 	}
 	j.closed = true
 	j.idle.Broadcast()
-	for _, r := range j.replicas {
+	return !j.own.doubt, true
+}
+
+// closeGates ends waiting for a document to be left alone. Whoever is alone with one may wait for j.mu, so that it is not
+// held here.
+func (j *Journal) closeGates() {
+	j.mu.Lock()
+	replicas := j.sortedReplicas()
+	j.mu.Unlock()
+	for _, r := range replicas {
 		r.gate.close()
 	}
-	return !j.own.doubt, true
 }
 
 // unlock releases j.mu and delivers what has to be applied and told. Every exported method that changes something ends
@@ -272,6 +281,9 @@ func (j *Journal) deliver() {
 			continue
 		}
 		if len(j.told) == 0 || j.telling {
+			if j.anyDue() { // what was due waited for what has just been done
+				j.poke(j.wakeBuild)
+			}
 			j.idle.Broadcast()
 			return
 		}
