@@ -40,6 +40,7 @@ type Config struct {
 
 	Logger    *slog.Logger  // nil: nothing is logged
 	OnRefused func(Refusal) // nil: refusals are only logged; called like an [Observer]
+	Tap       Tap           // tests: sees every byte; nil: none
 
 	extra []libp2p.Option // tests: relays, stock peers' options
 }

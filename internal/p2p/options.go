@@ -46,7 +46,7 @@ func (h *Host) options() (opts []libp2p.Option, closers []io.Closer, err error) 
 		libp2p.Muxer(yamux.ID, provingMuxer{yamux.DefaultTransport}),
 		libp2p.QUICReuse(func(srk quic.StatelessResetKey, tokens quic.TokenGeneratorKey, rm network.ResourceManager) (*quicreuse.ConnManager, error) {
 			var err error
-			h.quic, err = newConnManager(g, h.cfg.Network, h.refused, srk, tokens, rm)
+			h.quic, err = newConnManager(g, h.cfg.Network, h.cfg.Tap, h.refused, srk, tokens, rm)
 			return h.quic, err
 		}),
 		libp2p.Transport(newQUIC(h.prover, h.refused)),
@@ -63,7 +63,11 @@ func (h *Host) options() (opts []libp2p.Option, closers []io.Closer, err error) 
 	}
 	if h.cfg.Network == nil {
 		opts = append(opts, libp2p.Transport(func(u transport.Upgrader, rm network.ResourceManager, shared *tcpreuse.ConnMgr) (*tcp.TcpTransport, error) {
-			return tcp.NewTCPTransport(&gatedUpgrader{Upgrader: u, gate: g, refused: h.refused}, rm, shared)
+			u = &gatedUpgrader{Upgrader: u, gate: g, refused: h.refused}
+			if h.cfg.Tap != nil { // below the gate, which must find its own connections again
+				u = &tappedUpgrader{u, h.cfg.Tap}
+			}
+			return tcp.NewTCPTransport(u, rm, shared)
 		}))
 	} else {
 		// Address discovery asks the operating system about interfaces that a simulated network does not have.

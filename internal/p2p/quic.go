@@ -226,9 +226,9 @@ func placeOf(ctx context.Context) *slot {
 	return s
 }
 
-// newConnManager opens the sockets of the QUIC transport, through network if there is one. It puts the gate before
+// newConnManager opens the sockets of the QUIC transport, through seam if there is one. It puts the gate before
 // each inbound connection at its first packet.
-func newConnManager(g *gate, seam Network, refused func(peer.ID, net.Addr, error), srk quic.StatelessResetKey, tokens quic.TokenGeneratorKey, rm network.ResourceManager) (*quicreuse.ConnManager, error) {
+func newConnManager(g *gate, seam Network, tap Tap, refused func(peer.ID, net.Addr, error), srk quic.StatelessResetKey, tokens quic.TokenGeneratorKey, rm network.ResourceManager) (*quicreuse.ConnManager, error) {
 	opts := []quicreuse.Option{
 		quicreuse.ConnContext(func(ctx context.Context, info *quic.ClientInfo) (context.Context, error) {
 			place, ok := g.enter(info.RemoteAddr)
@@ -252,8 +252,13 @@ func newConnManager(g *gate, seam Network, refused func(peer.ID, net.Addr, error
 		}),
 		quicreuse.VerifySourceAddress(func(addr net.Addr) bool { return g.crowded() || rm.VerifySourceAddress(addr) }),
 	}
+	listen := systemUDP
 	if seam != nil {
 		opts = append(opts, seamOptions(seam)...)
+		listen = seam.ListenPacket
+	}
+	if tap != nil {
+		opts = append(opts, quicreuse.OverrideListenUDP(tap.listenTapped(listen)))
 	}
 	return quicreuse.NewConnManager(srk, tokens, opts...)
 }

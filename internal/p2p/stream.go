@@ -137,6 +137,7 @@ func (h *Host) openOn(ctx context.Context, c network.Conn, ids ...protocol.ID) (
 	if err != nil {
 		return nil, fmt.Errorf("%w: open stream to %s: %w", ErrNotConnected, p.cert.ID.Short(), err)
 	}
+	s = h.tapped(s)
 	stop := context.AfterFunc(ctx, func() { _ = s.Reset() })
 	id, err := multistream.SelectOneOf(ids, s)
 	if err == nil {
@@ -162,7 +163,7 @@ var infrastructure = map[protocol.ID]bool{identify.ID: true, identify.IDPush: tr
 // known and before its handler runs.
 func (h *Host) gateStreams() {
 	serve := h.swarm.StreamHandler()
-	h.swarm.SetStreamHandler(func(s network.Stream) { serve(&gatedStream{Stream: s, host: h}) })
+	h.swarm.SetStreamHandler(func(s network.Stream) { serve(&gatedStream{Stream: h.tapped(s), host: h}) })
 }
 
 type gatedStream struct {
