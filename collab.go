@@ -93,7 +93,7 @@ func Open(ctx context.Context, opts ...Option) (_ *Node, err error) {
 	})
 	if n.host, err = p2p.New(n.tasks.Context(), p2p.Config{
 		Device: n.self.Keys, Cert: n.self.Device, Roster: n.registry, Listen: cfg.listen,
-		Logger: cfg.logger, OnRefused: n.refused,
+		Logger: cfg.logger, OnRefused: n.refused, Tap: cfg.tap,
 	}); err != nil {
 		return nil, wrap("open the network", err)
 	}

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/studio-whip/collab/internal/p2p"
 	"github.com/studio-whip/collab/internal/wire"
 	"github.com/studio-whip/collab/keystore"
 )
@@ -40,6 +41,7 @@ type config struct {
 
 	random io.Reader
 	now    func() time.Time
+	tap    p2p.Tap // tests
 }
 
 // maxDisplayName is the cap of a display name in bytes of UTF-8.

@@ -262,6 +262,11 @@ func OpenPrevious(object *governance.KeyEpoch, key [KeySize]byte) ([]IDKey, erro
 	return out, nil
 }
 
+// SnapshotKey derives the key for the snapshots of one document that one device serves under an epoch.
+func SnapshotKey(key [KeySize]byte, id ID, device identity.DeviceID, doc [16]byte) [KeySize]byte {
+	return derive.Key(key[:], id[:], "snapshot", device, doc)
+}
+
 // ContentKey derives the key for what one chain writes into one document under an epoch.
 func ContentKey(key [KeySize]byte, id ID, device identity.DeviceID, chainNo uint32, doc [16]byte) [KeySize]byte {
 	return derive.Key(key[:], id[:], "content", device, chainNo, doc)

@@ -40,7 +40,7 @@ func (j *Journal) construct(r *Replica, begin from) (b built, err error) {
 		}
 	}
 	if begin != fromEnvelopes && r.adopted != nil {
-		if _, err := b.doc.ApplyUpdate(r.adopted.State); err != nil {
+		if _, err := b.doc.ApplyUpdate(r.adopted.state); err != nil {
 			return b, fmt.Errorf("journal: adopted snapshot: %w", err)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/studio-whip/collab/crdt"
+	"github.com/studio-whip/collab/crypto/seal"
 	"github.com/studio-whip/collab/crypto/sign"
 	"github.com/studio-whip/collab/genesis"
 	"github.com/studio-whip/collab/governance"
@@ -71,24 +72,39 @@ func goldenCore(t testing.TB) snapshotCore {
 			{Device: identity.DeviceID{1}, ChainNo: 0, Seq: 7, ID: wire.ID{0xc0}},
 			{Device: identity.DeviceID{1}, ChainNo: 2, Seq: 1 << 40, ID: wire.ID{0xc1}},
 		},
-		Heads: []governance.EventID{{0xd0}, {0xd1}}, State: state,
+		Heads: []governance.EventID{{0xd0}, {0xd1}}, Epoch: governance.EpochID{0xe0}, Nonce: [seal.NonceSize]byte{0xf0}, state: state,
 	}
+}
+
+// goldenEpoch is the epoch's key, goldenGiver the device that serves the snapshot.
+var (
+	goldenEpoch = [32]byte(bytes.Repeat([]byte{2}, 32))
+	goldenGiver = identity.DeviceID{1}
+)
+
+// sealedCore is the core with its document sealed.
+func sealedCore(t testing.TB, change ...func(*snapshotCore)) snapshotCore {
+	t.Helper()
+	c := goldenCore(t)
+	for _, fn := range change {
+		fn(&c)
+	}
+	c.seal(goldenEpoch, goldenGiver)
+	return c
 }
 
 func makeGolden(t *testing.T) golden {
 	dk := goldenKeys().DK
-	c := goldenCore(t)
+	c := sealedCore(t)
 	raw := signSnapshot(dk, c)
 	signed := func(change func(*snapshotCore)) string {
-		c := goldenCore(t)
-		change(&c)
-		core := wire.Marshal(c)
+		core := wire.Marshal(sealedCore(t, change))
 		return hex.EncodeToString(wire.Marshal(wire.Signed{Core: core, Sigs: [][]byte{dk.Sign(sign.Snapshot, core)}}))
 	}
 	flipped := bytes.Clone(raw)
 	flipped[len(flipped)-1] ^= 1
 	otherType := wire.Marshal(wire.Signed{Core: wire.Marshal(c), Sigs: [][]byte{dk.Sign(sign.Envelope, wire.Marshal(c))}})
-	s, err := structure(docOf(t, c.State))
+	s, err := structure(docOf(t, c.state))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -107,9 +123,17 @@ func makeGolden(t *testing.T) golden {
 			"frontier with a repeat":    {"malformed", signed(func(c *snapshotCore) { c.Frontier[1] = c.Frontier[0] })},
 			"frontier of nothing":       {"malformed", signed(func(c *snapshotCore) { c.Frontier[0].Seq = 0 })},
 			"heads not ascending":       {"malformed", signed(func(c *snapshotCore) { c.Heads[0] = governance.EventID{0xff} })},
-			"document is no Yjs update": {"snapshot", signed(func(c *snapshotCore) { c.State = []byte{1, 2} })},
+			"document is no Yjs update": {"snapshot", signed(func(c *snapshotCore) { c.state = []byte{1, 2} })},
+			"sealed for another device": {"snapshot", sealedElsewhere(t, dk)},
 		},
 	}
+}
+
+// sealedElsewhere is a snapshot that a device passes on as its own.
+func sealedElsewhere(t *testing.T, dk *sign.PrivateKey) string {
+	c := goldenCore(t)
+	c.seal(goldenEpoch, identity.DeviceID{9})
+	return hex.EncodeToString(signSnapshot(dk, c))
 }
 
 func TestGolden(t *testing.T) {
@@ -131,7 +155,7 @@ func TestGolden(t *testing.T) {
 		t.Fatal(err)
 	}
 	dk := goldenKeys().DK.Public()
-	want := goldenCore(t)
+	want := sealedCore(t)
 	c, err := parseSnapshot(unhex(t, g.Raw), dk)
 	if err != nil {
 		t.Fatal(err)
@@ -139,14 +163,21 @@ func TestGolden(t *testing.T) {
 	if got := hex.EncodeToString(wire.Marshal(*c)); got != g.Core || got != hex.EncodeToString(wire.Marshal(want)) {
 		t.Errorf("core %s", got)
 	}
-	if s, err := structure(docOf(t, c.State)); err != nil || s.String() != g.Structure {
+	if err := c.open(goldenEpoch, goldenGiver); err != nil {
+		t.Fatal(err)
+	}
+	if s, err := structure(docOf(t, c.state)); err != nil || s.String() != g.Structure {
 		t.Errorf("structure %v, %v", s, err)
 	}
 	if len(g.Refused) == 0 {
 		t.Error("no refused records")
 	}
 	for name, v := range g.Refused {
-		if _, err := parseSnapshot(unhex(t, v.Raw), dk); !errors.Is(err, goldenErrors[v.Error]) || !errors.Is(err, ErrSnapshot) {
+		c, err := parseSnapshot(unhex(t, v.Raw), dk)
+		if err == nil {
+			err = c.open(goldenEpoch, goldenGiver)
+		}
+		if !errors.Is(err, goldenErrors[v.Error]) || !errors.Is(err, ErrSnapshot) {
 			t.Errorf("%s: %v, want %s", name, err, v.Error)
 		}
 	}
@@ -162,7 +193,7 @@ func unhex(t testing.TB, s string) []byte {
 }
 
 func FuzzSnapshot(f *testing.F) {
-	f.Add(signSnapshot(goldenKeys().DK, goldenCore(f)))
+	f.Add(signSnapshot(goldenKeys().DK, sealedCore(f)))
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		c, err := parseSnapshot(raw, nil)
@@ -175,6 +206,12 @@ func FuzzSnapshot(f *testing.F) {
 		}
 		if !bytes.Equal(wire.Marshal(*c), signed.Core) {
 			t.Fatal("another encoding was accepted")
+		}
+		if c.open(goldenEpoch, goldenGiver) == nil {
+			again := *c
+			if again.seal(goldenEpoch, goldenGiver); !bytes.Equal(again.State, c.State) {
+				t.Fatal("another sealing was accepted")
+			}
 		}
 	})
 }

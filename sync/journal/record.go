@@ -5,9 +5,11 @@ import (
 	"fmt"
 
 	"github.com/studio-whip/collab/crdt"
+	"github.com/studio-whip/collab/crypto/seal"
 	"github.com/studio-whip/collab/crypto/sign"
 	"github.com/studio-whip/collab/genesis"
 	"github.com/studio-whip/collab/governance"
+	"github.com/studio-whip/collab/governance/epoch"
 	"github.com/studio-whip/collab/identity"
 	"github.com/studio-whip/collab/internal/wire"
 )
@@ -21,7 +23,11 @@ type snapshotCore struct {
 	Frontier   []place              `cbor:"5,keyasint"` // ascending by device and chain
 	Checkpoint *governance.EventID  `cbor:"6,keyasint,omitempty"`
 	Heads      []governance.EventID `cbor:"7,keyasint"` // ascending
-	State      []byte               `cbor:"8,keyasint"` // a Yjs v1 update
+	State      []byte               `cbor:"8,keyasint"` // sealed
+	Epoch      governance.EpochID   `cbor:"9,keyasint"`
+	Nonce      [seal.NonceSize]byte `cbor:"10,keyasint"`
+
+	state []byte // a Yjs v1 update; State opened
 }
 
 // place names an envelope by its place.
@@ -35,15 +41,31 @@ type place struct {
 
 func (p place) chain() chainKey { return chainKey{p.Device, p.ChainNo} }
 
-// signSnapshot makes the record, [core, signature].
+// seal seals the document under the key of c.Epoch and a nonce that was not used before.
+func (c *snapshotCore) seal(key [32]byte, giver identity.DeviceID) {
+	c.State = seal.Seal(epoch.SnapshotKey(key, c.Epoch, giver, c.Doc), c.Nonce, c.Project[:], c.state)
+}
+
+// open is the opposite of seal, and checks that what was sealed is a well-formed update.
+func (c *snapshotCore) open(key [32]byte, giver identity.DeviceID) (err error) {
+	if c.state, err = seal.Open(epoch.SnapshotKey(key, c.Epoch, giver, c.Doc), c.Nonce, c.Project[:], c.State); err != nil {
+		return fmt.Errorf("%w: %w: %w", ErrSnapshot, ErrEpoch, err)
+	}
+	if _, _, err := crdt.Inspect(c.state); err != nil {
+		return fmt.Errorf("%w: document: %w", ErrSnapshot, err)
+	}
+	return nil
+}
+
+// signSnapshot makes the record, [core, signature], of a core that was sealed.
 func signSnapshot(dk *sign.PrivateKey, c snapshotCore) []byte {
 	c.Head = wire.NewHead()
 	core := wire.Marshal(c)
 	return wire.Marshal(wire.Signed{Core: core, Sigs: [][]byte{dk.Sign(sign.Snapshot, core)}})
 }
 
-// parseSnapshot reads a record of at most MaxSnapshot bytes and checks its form, and that its state is a well-formed
-// update. If dk is not nil it also verifies the signature.
+// parseSnapshot reads a record of at most MaxSnapshot bytes and checks its form. If dk is not nil it also verifies the
+// signature. The document has to be opened.
 func parseSnapshot(raw []byte, dk *sign.PublicKey) (*snapshotCore, error) {
 	c, err := parseSnapshotRecord(raw, dk)
 	if err != nil {
@@ -82,7 +104,7 @@ func (c *snapshotCore) check() error {
 	switch {
 	case len(c.Frontier) > MaxFrontier:
 		return fmt.Errorf("%w: frontier of %d chains", wire.ErrTooLarge, len(c.Frontier))
-	case len(c.State) > MaxSnapshotState:
+	case len(c.State) > MaxSnapshotState+seal.Overhead:
 		return fmt.Errorf("%w: document of %d bytes", wire.ErrTooLarge, len(c.State))
 	case len(c.Heads) > maxSnapshotHeads || !wire.SortedIDs(c.Heads):
 		return fmt.Errorf("%w: governance heads are too many or not in ascending order", wire.ErrMalformed)
@@ -91,9 +113,6 @@ func (c *snapshotCore) check() error {
 		if p.Seq == 0 || i > 0 && bytes.Compare(c.Frontier[i-1].chain().bytes(), p.chain().bytes()) >= 0 {
 			return fmt.Errorf("%w: frontier is not in ascending order, or names an empty chain", wire.ErrMalformed)
 		}
-	}
-	if _, _, err := crdt.Inspect(c.State); err != nil {
-		return fmt.Errorf("document: %w", err)
 	}
 	return nil
 }

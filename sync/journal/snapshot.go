@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/studio-whip/collab/crdt"
+	"github.com/studio-whip/collab/crypto/seal"
 	"github.com/studio-whip/collab/governance"
 	"github.com/studio-whip/collab/identity"
 	"github.com/studio-whip/collab/internal/store"
@@ -68,10 +69,33 @@ func (j *Journal) Snapshot(doc DocID) ([]byte, error) {
 		return nil, ErrClosed
 	case err != nil:
 		return nil, fmt.Errorf("journal: snapshot: %w", err)
-	case len(c.Heads) > maxSnapshotHeads || len(c.State) > MaxSnapshotState || len(c.Frontier) > MaxFrontier:
+	case len(c.Heads) > maxSnapshotHeads || len(c.state) > MaxSnapshotState || len(c.Frontier) > MaxFrontier:
 		return nil, fmt.Errorf("%w: the document is too large for a snapshot", ErrTooLarge)
 	}
+	key, err := j.snapshotEpoch(&c)
+	if err != nil {
+		return nil, fmt.Errorf("journal: snapshot: %w", err)
+	}
+	c.seal(key, j.self.Device)
 	return signSnapshot(j.self.Keys.DK, c), nil
+}
+
+// snapshotEpoch chooses the epoch to seal a snapshot under, that of edits now, and returns its key.
+func (j *Journal) snapshotEpoch(c *snapshotCore) (key [32]byte, err error) {
+	usable := false
+	j.view(func(r reading) {
+		if e, ok := r.now.SendingEpoch(); ok {
+			c.Epoch, usable = e.ID, true
+		}
+	})
+	if usable {
+		key, usable = j.gov.EpochKey(c.Epoch)
+	}
+	if !usable {
+		return key, fmt.Errorf("%w: no key epoch is usable", errNotYet)
+	}
+	c.Nonce, err = seal.NewNonce(j.random)
+	return key, err
 }
 
 // fillSnapshot puts a document into a snapshot: as it is shown if that is what its envelopes make, else made anew. The
@@ -92,7 +116,7 @@ func (j *Journal) fillSnapshot(r *Replica, c *snapshotCore) (err error) {
 	if err != nil {
 		return err
 	}
-	if c.State, err = doc.EncodeUpdate(nil); err != nil {
+	if c.state, err = doc.EncodeUpdate(nil); err != nil {
 		return err
 	}
 	j.view(func(r reading) { c.Heads = r.log.Heads() })
@@ -143,6 +167,13 @@ func (j *Journal) AdoptSnapshot(ctx context.Context, raw []byte, giver identity.
 	if c.Project != j.project {
 		return fmt.Errorf("%w: %w", ErrSnapshot, ErrProject)
 	}
+	key, ok := j.gov.EpochKey(c.Epoch)
+	if !ok {
+		return fmt.Errorf("%w: the key that the snapshot is sealed under is missing", ErrUnverifiable)
+	}
+	if err := c.open(key, giver); err != nil {
+		return err
+	}
 	j.mu.Lock()
 	defer j.unlock()
 	if j.closed {
@@ -164,11 +195,11 @@ func (j *Journal) adopt(c *snapshotCore, raw []byte, giver identity.DeviceID) er
 	if err != nil || r.adopted != nil {
 		return err
 	}
-	if endOf([][]byte{c.State}, j.clientOf(r.no)) > r.signed[r.no] {
+	if endOf([][]byte{c.state}, j.clientOf(r.no)) > r.signed[r.no] {
 		return fmt.Errorf("%w: it holds edits of this session's own chain that this device never made", ErrSnapshot)
 	}
 	r.adopted, r.giver = c, giver
-	r.todo = append(r.todo, edit{[][]byte{c.State}, Origin{Device: giver}})
+	r.todo = append(r.todo, edit{[][]byte{c.state}, Origin{Device: giver}})
 	id, rec := c.Doc, adoptedRecord{Giver: giver}
 	j.write(func(tx *store.Tx) error {
 		if err := tx.Drop(adoptedLog(id)); err != nil {
@@ -198,8 +229,12 @@ func (j *Journal) loadAdopted(r *Replica) error {
 	if err != nil {
 		return err
 	}
+	key, held := j.gov.EpochKey(c.Epoch)
+	if held {
+		err = c.open(key, rec.Giver)
+	}
 	r.adopted, r.giver = c, rec.Giver
-	if !j.standsOn(c) {
+	if !held || err != nil || !j.standsOn(c) { // its envelopes come by themselves
 		j.dropAdopted(r)
 	}
 	return nil
@@ -281,7 +316,7 @@ func (j *Journal) matches(c *snapshotCore, upTo map[chainKey]uint64) (bool, erro
 	if err != nil {
 		return false, err
 	}
-	if _, err := claimed.ApplyUpdate(c.State); err != nil {
+	if _, err := claimed.ApplyUpdate(c.state); err != nil {
 		return false, err
 	}
 	ours, err1 := structure(built)

@@ -27,7 +27,27 @@ func snapshot(t *testing.T, n *node, name string) ([]byte, *snapshotCore) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if err := c.open(n.epochKey(c.Epoch), n.person.dev.ID); err != nil {
+		t.Fatal(err)
+	}
 	return raw, c
+}
+
+// epochKey returns the key of an epoch that the node holds.
+func (n *node) epochKey(id governance.EpochID) [32]byte {
+	n.t.Helper()
+	key, ok := n.gov.EpochKey(id)
+	if !ok {
+		n.t.Fatal("no key")
+	}
+	return key
+}
+
+// forge signs a snapshot as the node would, whatever it says.
+func (n *node) forge(c snapshotCore) []byte {
+	n.t.Helper()
+	c.seal(n.epochKey(c.Epoch), n.person.dev.ID)
+	return signSnapshot(n.person.keys.DK, c)
 }
 
 func TestSnapshotIsShownThenVerified(t *testing.T) {
@@ -69,7 +89,7 @@ func TestLyingSnapshot(t *testing.T) {
 		"changed paragraph": func(t *testing.T, _, ben *node, c *snapshotCore) {
 			forged := crdt.New(crdt.WithClientID(uint64(identity.ClientID([32]byte(ben.project), ben.person.dev.ID, 0))))
 			_ = forged.Update(func(tx *crdt.Txn) error { return forged.Text("body").Insert(tx, 0, "I resign. ") })
-			c.State, _ = forged.EncodeUpdate(nil)
+			c.state, _ = forged.EncodeUpdate(nil)
 		},
 		"trimmed frontier": func(t *testing.T, ada, _ *node, c *snapshotCore) {
 			for i := range c.Frontier {
@@ -80,7 +100,7 @@ func TestLyingSnapshot(t *testing.T) {
 			}
 		},
 		"order of later edits": func(t *testing.T, _, _ *node, c *snapshotCore) {
-			u, err := parseChanges(c.State)
+			u, err := parseChanges(c.state)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -90,7 +110,7 @@ func TestLyingSnapshot(t *testing.T) {
 					p.right = &first
 				}
 			}
-			c.State = u.encode()
+			c.state = u.encode()
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -102,14 +122,14 @@ func TestLyingSnapshot(t *testing.T) {
 				syncNodes(t, ada, ben)
 			}
 			_, c := snapshot(t, ada, "script")
-			before := bytes.Clone(c.State)
+			before := bytes.Clone(c.state)
 			lie(t, ada, ben, c)
 			zoe := openEditor(t, ada, ben)
-			if err := zoe.AdoptSnapshot(t.Context(), signSnapshot(ada.person.keys.DK, *c), ada.person.dev.ID); err != nil {
+			if err := zoe.AdoptSnapshot(t.Context(), ada.forge(*c), ada.person.dev.ID); err != nil {
 				t.Fatal(err)
 			}
 			zoe.settle()
-			if name != "trimmed frontier" && bytes.Equal(before, c.State) {
+			if name != "trimmed frontier" && bytes.Equal(before, c.state) {
 				t.Fatal("no lie was told")
 			}
 			if !zoe.doc("script").Unverified() {
@@ -135,7 +155,7 @@ func TestSnapshotRefused(t *testing.T) {
 	resign := func(change func(*snapshotCore)) []byte {
 		other := *c
 		change(&other)
-		return signSnapshot(ada.person.keys.DK, other)
+		return ada.forge(other)
 	}
 	flipped := bytes.Clone(raw)
 	flipped[len(flipped)-1] ^= 1
@@ -145,6 +165,9 @@ func TestSnapshotRefused(t *testing.T) {
 		_ = d.Update(func(tx *crdt.Txn) error { return d.Text("body").Insert(tx, 0, "x") })
 		own, _ = d.EncodeUpdate(nil)
 	}
+	c2, c3 := *c, *c
+	c2.seal([32]byte{1}, ada.person.dev.ID)
+	c3.Epoch[0] ^= 1
 	for _, k := range []struct {
 		name  string
 		raw   []byte
@@ -155,13 +178,15 @@ func TestSnapshotRefused(t *testing.T) {
 		{"signed by another", raw, ben.person, sign.ErrSignature},
 		{"by a stranger", raw, eve, ErrSnapshot},
 		{"of another project", resign(func(c *snapshotCore) { c.Project[0] ^= 1 }), ada.person, ErrProject},
-		{"no update", resign(func(c *snapshotCore) { c.State = []byte{7} }), ada.person, ErrSnapshot},
+		{"no update", resign(func(c *snapshotCore) { c.state = []byte{7} }), ada.person, ErrSnapshot},
 		{"unknown heads", resign(func(c *snapshotCore) { c.Heads = []governance.EventID{{1}} }), ada.person, ErrUnverifiable},
 		{"unsorted heads", resign(func(c *snapshotCore) { c.Heads = []governance.EventID{{2}, {1}} }), ada.person, ErrSnapshot},
 		{"empty place", resign(func(c *snapshotCore) { c.Frontier = []place{{}} }), ada.person, ErrSnapshot},
-		{"own edits", resign(func(c *snapshotCore) { c.State = own }), ada.person, ErrSnapshot},
+		{"own edits", resign(func(c *snapshotCore) { c.state = own }), ada.person, ErrSnapshot},
 		{"truncated", raw[:len(raw)/2], ada.person, wire.ErrMalformed},
 		{"empty", nil, ada.person, ErrSnapshot},
+		{"sealed under another key", signSnapshot(ada.person.keys.DK, c2), ada.person, ErrEpoch},
+		{"of an unknown epoch", signSnapshot(ada.person.keys.DK, c3), ada.person, ErrUnverifiable},
 	} {
 		if err := zoe.AdoptSnapshot(t.Context(), k.raw, k.giver.dev.ID); !errors.Is(err, k.want) {
 			t.Errorf("%s: %v, want %v", k.name, err, k.want)
@@ -200,7 +225,7 @@ func TestUnsentEditsAreInNoSnapshot(t *testing.T) {
 	_ = r.Update(func(tx *crdt.Txn) error { return r.CRDT().Text("body").Insert(tx, 0, "unsent ") })
 	_, c := snapshot(t, ada, "script")
 	shown := crdt.New()
-	if _, err := shown.ApplyUpdate(c.State); err != nil {
+	if _, err := shown.ApplyUpdate(c.state); err != nil {
 		t.Fatal(err)
 	}
 	want, _ := structure(ben.doc("script").CRDT())

@@ -27,7 +27,7 @@ const minWord = 8
 const maxInflated = 4 << 20
 
 // deflateSpan is how far into data a raw DEFLATE stream, which no magic number announces, may begin to be found.
-const deflateSpan = 128 << 10
+const deflateSpan = 32 << 10
 
 // Finder knows words and the forms in which they could be found.
 type Finder struct {
