@@ -581,3 +581,53 @@ func TestLastWords(t *testing.T) {
 	}
 	eventually(t, "Ada has Ben's last words", func() bool { return body(t, script) == "the last words" })
 }
+
+// The history names the author of each edit, and gives the document again.
+func TestHistory(t *testing.T) {
+	ada, ben := openNode(t, "Ada"), openNode(t, "Ben")
+	at := create(t, ada)
+	bat := join(t, ben, invite(t, at, collab.InviteOptions{}))
+	da, db := open(t, at, "script"), open(t, bat, "script")
+	insert(t, da, 0, "by Ada ")
+	equal(t, da, db)
+	insert(t, db, 0, "by Ben ")
+	equal(t, da, db)
+	eventually(t, "both edits are in both histories", func() bool {
+		return len(authors(t, da)) == 2 && len(authors(t, db)) == 2
+	})
+	if got := authors(t, db); got[at.Me().ID] != 1 || got[bat.Me().ID] != 1 {
+		t.Errorf("authors %v", got)
+	}
+	again := crdt.New()
+	for e, err := range db.History() {
+		if err != nil || !e.Counts {
+			t.Fatalf("edit %d of chain %d: counts %v, %v", e.Seq, e.Chain, e.Counts, err)
+		}
+		for _, u := range e.Updates {
+			if _, err := again.ApplyUpdate(u); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if read, err := at.ReadEdit(e.Sealed); err != nil || read.By != e.By || !read.Counts {
+			t.Errorf("the other device reads %+v, %v", read, err)
+		}
+	}
+	if again.Digest() != db.Digest() {
+		t.Error("the history makes another document")
+	}
+	if _, err := at.ReadEdit([]byte("no envelope")); err == nil {
+		t.Error("nonsense was read")
+	}
+}
+
+func authors(t *testing.T, d *collab.Doc) map[collab.MemberID]int {
+	t.Helper()
+	out := map[collab.MemberID]int{}
+	for e, err := range d.History() {
+		if err != nil {
+			t.Fatal(err)
+		}
+		out[e.By]++
+	}
+	return out
+}

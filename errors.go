@@ -58,6 +58,9 @@ var (
 	// ErrTooFast means that others would not take so many messages: send fewer, or put them into a document.
 	ErrTooFast = errors.New("collab: too many messages at once")
 
+	// ErrNoKey means that an envelope is sealed under a project key that this device was never given.
+	ErrNoKey = errors.New("collab: sealed under a key that this device does not have")
+
 	// ErrNoShare means that a custodian holds no share of this project's ceremony: ask another one.
 	ErrNoShare = genesis.ErrNoShare
 )
@@ -107,6 +110,7 @@ var translations = []struct{ from, to error }{
 	{membership.ErrInDoubt, ErrUnreachable},
 	{journal.ErrClosed, ErrClosed},
 	{journal.ErrReadOnly, ErrDenied},
+	{journal.ErrNoKey, ErrNoKey},
 	{journal.ErrTooLarge, ErrTooLarge},
 	{live.ErrClosed, ErrClosed},
 	{live.ErrTooLarge, ErrTooLarge},
