@@ -49,16 +49,22 @@ func TestAfterClose(t *testing.T) {
 		"Session.CheckShares": func() error {
 			return s.CheckShares(ctx, []collab.Custodian{collab.FileCustodian("nowhere")})[0].Err
 		},
-		"Session.Doc":     func() error { return of(s.Doc(ctx, "script")) },
-		"Session.Err":     s.Err,
-		"Session.Explain": func() error { return of(s.Explain(collab.EventID{})) },
-		"Session.Invite":  func() error { return of(s.Invite(ctx, collab.InviteOptions{})) },
-		"Session.SetRole": func() error { return s.SetRole(ctx, s.Me().ID, collab.RoleEditor) },
-		"Session.Status":  func() error { return s.Status().Err },
-		"Doc.Update":      func() error { return doc.Update(func(*crdt.Txn) error { t.Error("Update went on"); return nil }) },
-		"Doc.WaitSaved":   func() error { return doc.WaitSaved(ctx) },
-		"Doc.WaitSynced":  func() error { return doc.WaitSynced(ctx) },
-		"Presence.Set":    func() error { return doc.Presence().Set(1) },
+		"Session.Doc":      func() error { return of(s.Doc(ctx, "script")) },
+		"Session.Err":      s.Err,
+		"Session.Explain":  func() error { return of(s.Explain(collab.EventID{})) },
+		"Session.Invite":   func() error { return of(s.Invite(ctx, collab.InviteOptions{})) },
+		"Session.ReadEdit": func() error { return of(s.ReadEdit(nil)) },
+		"Session.SetRole":  func() error { return s.SetRole(ctx, s.Me().ID, collab.RoleEditor) },
+		"Session.Status":   func() error { return s.Status().Err },
+		"Doc.History": func() (err error) {
+			for _, err = range doc.History() {
+			}
+			return err
+		},
+		"Doc.Update":     func() error { return doc.Update(func(*crdt.Txn) error { t.Error("Update went on"); return nil }) },
+		"Doc.WaitSaved":  func() error { return doc.WaitSaved(ctx) },
+		"Doc.WaitSynced": func() error { return doc.WaitSynced(ctx) },
+		"Presence.Set":   func() error { return doc.Presence().Set(1) },
 	}
 	works := map[string]func() bool{
 		"Node.Close":    func() bool { return n.Close() == nil },

@@ -35,9 +35,12 @@ func (d *Doc) History() iter.Seq2[Edit, error] {
 }
 
 // ReadEdit opens an envelope of this project with the keys of this device, wherever it was recorded. It fails with
-// [ErrNoKey] if it was written after this device's owner was removed, or before they had every key. Counts is true only
+// [ErrNoKey] if it was written after this device's owner was removed, or before they had every key, and with [ErrClosed]. Counts is true only
 // of what this device holds itself: nothing else vouches for the author.
 func (s *Session) ReadEdit(sealed []byte) (Edit, error) {
+	if err := s.alive(); err != nil {
+		return Edit{}, err
+	}
 	w, err := s.journal.Read(sealed)
 	if err != nil {
 		return Edit{}, wrap("read an edit", err)
