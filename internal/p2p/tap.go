@@ -44,6 +44,23 @@ func (c *tappedPackets) WriteTo(b []byte, addr net.Addr) (int, error) {
 	return c.PacketConn.WriteTo(b, addr)
 }
 
+// SetReadBuffer and SetWriteBuffer are what QUIC asks of a socket.
+func (c *tappedPackets) SetReadBuffer(bytes int) error {
+	b, ok := c.PacketConn.(interface{ SetReadBuffer(int) error })
+	if !ok {
+		return nil
+	}
+	return b.SetReadBuffer(bytes)
+}
+
+func (c *tappedPackets) SetWriteBuffer(bytes int) error {
+	b, ok := c.PacketConn.(interface{ SetWriteBuffer(int) error })
+	if !ok {
+		return nil
+	}
+	return b.SetWriteBuffer(bytes)
+}
+
 // listenTapped opens the sockets that listen would.
 func (t Tap) listenTapped(listen func(string, *net.UDPAddr) (net.PacketConn, error)) func(string, *net.UDPAddr) (net.PacketConn, error) {
 	return func(network string, addr *net.UDPAddr) (net.PacketConn, error) {
