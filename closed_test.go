@@ -54,6 +54,7 @@ func TestAfterClose(t *testing.T) {
 		"Session.Explain":  func() error { return of(s.Explain(collab.EventID{})) },
 		"Session.Invite":   func() error { return of(s.Invite(ctx, collab.InviteOptions{})) },
 		"Session.ReadEdit": func() error { return of(s.ReadEdit(nil)) },
+		"Session.Revoke":   func() error { return s.Revoke(ctx, collab.MemberID{1}, "") },
 		"Session.SetRole":  func() error { return s.SetRole(ctx, s.Me().ID, collab.RoleEditor) },
 		"Session.Status":   func() error { return s.Status().Err },
 		"Doc.History": func() (err error) {

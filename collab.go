@@ -219,7 +219,8 @@ func forgetShares(ctx context.Context, root *genesis.Root, custodians []Custodia
 }
 
 // OpenProject reopens a project that is on this device; it works offline. A project that is open already gives the
-// same session.
+// same session. One that this device's owner was removed from gives a session that has ended, with [ErrRevoked] as its
+// Err: what is on this device can be read and exported, nothing can be changed, nobody is reached.
 func (n *Node) OpenProject(ctx context.Context, id ProjectID) (*Session, error) {
 	ctx, done, err := n.begin(ctx)
 	if err != nil {
@@ -327,7 +328,9 @@ func (n *Node) open(ctx context.Context, id ProjectID, start func(membership.Con
 	if err != nil {
 		return nil, err
 	}
-	s.coordinator.Refresh()
+	if s.coordinator != nil {
+		s.coordinator.Refresh()
+	}
 	return s, nil
 }
 
@@ -340,8 +343,8 @@ func (n *Node) enter(id ProjectID) (s *Session, wait <-chan struct{}) {
 		return nil, opening
 	}
 	if s := n.sessions[id]; s != nil {
-		if s.alive() != nil {
-			return nil, s.done
+		if s.readable() != nil {
+			return nil, s.gone
 		}
 		return s, nil
 	}
@@ -386,13 +389,13 @@ func (n *Node) each(fn func(*Session)) {
 
 func (n *Node) connected(p p2p.Peer) {
 	if p.Class == p2p.Member {
-		n.each(func(s *Session) { s.coordinator.Connected(p.Device) })
+		n.each(func(s *Session) { s.peerConnected(p.Device, true) })
 	}
 }
 
 func (n *Node) disconnected(p p2p.Peer) {
 	if p.Class == p2p.Member {
-		n.each(func(s *Session) { s.coordinator.Disconnected(p.Device) })
+		n.each(func(s *Session) { s.peerConnected(p.Device, false) })
 	}
 }
 

@@ -34,7 +34,7 @@ type docObserver struct {
 // 128 bytes of UTF-8 without control characters, else the error is journal.ErrName. Others learn of a new name when
 // something is written. It does not wait for the network: what others have written comes in as it arrives.
 func (s *Session) Doc(ctx context.Context, name string) (*Doc, error) {
-	if err := s.alive(); err != nil {
+	if err := s.readable(); err != nil {
 		return nil, err
 	}
 	if err := ctx.Err(); err != nil {

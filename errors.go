@@ -37,6 +37,9 @@ var (
 	ErrUnknownProject = errors.New("collab: no such project on this device")
 	// ErrDenied means that a role or a rule forbids it, or that the host of an invite refused: ask a manager.
 	ErrDenied = errors.New("collab: not permitted")
+	// ErrRevoked means that this device's owner was removed from the project: what is here can still be read; ask a
+	// manager for a new invite.
+	ErrRevoked = errors.New("collab: removed from the project")
 	// ErrInviteInvalid means that a code was mistyped, is no code, or has no force: ask for a new one.
 	ErrInviteInvalid = errors.New("collab: invite code damaged or of another kind")
 	// ErrInviteExpired means that a code's time is over by the host's clock: ask for a new one.

@@ -22,7 +22,8 @@ type (
 		Peer   string
 		Reason error
 	}
-	// MemberChanged says that somebody joined or that a role changed.
+	// MemberChanged says that somebody joined or was removed, or that a role changed. When it says of this device's owner
+	// that they were removed, the channel is closed soon after; [Session.Err] is [ErrRevoked].
 	MemberChanged struct{ Member Member }
 	// DocChanged says that a document changed, here or, if Remote, elsewhere.
 	DocChanged struct {
@@ -106,7 +107,7 @@ func newEvents() *feed.Feed[Event] {
 	})
 }
 
-// Events returns a channel of all events from now on, closed when ctx ends or the session closes; cancel ctx when you
+// Events returns a channel of all events from now on, closed when ctx ends or the session does; cancel ctx when you
 // stop reading. It never blocks the session: the queue holds 256; PeerChanged, DocChanged and StatusChanged merge (the latest wins), others drop
 // oldest-first behind one [Missed].
 func (s *Session) Events(ctx context.Context) <-chan Event { return s.events.Subscribe(ctx) }
@@ -116,7 +117,7 @@ func (s *Session) Events(ctx context.Context) <-chan Event { return s.events.Sub
 func Subscribe[T Event](ctx context.Context, s *Session) <-chan T {
 	out := make(chan T)
 	in := s.Events(ctx)
-	if !s.tasks.Go("subscription", func(context.Context) error {
+	if !s.watchers.Go("subscription", func(context.Context) error {
 		defer close(out)
 		for e := range in {
 			t, ok := e.(T)
@@ -127,7 +128,7 @@ func Subscribe[T Event](ctx context.Context, s *Session) <-chan T {
 			case out <- t:
 			case <-ctx.Done():
 				return nil
-			case <-s.tasks.Context().Done():
+			case <-s.watchers.Context().Done():
 				return nil
 			}
 		}

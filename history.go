@@ -38,7 +38,7 @@ func (d *Doc) History() iter.Seq2[Edit, error] {
 // [ErrNoKey] if it was written after this device's owner was removed, or before they had every key, and with [ErrClosed]. Counts is true only
 // of what this device holds itself: nothing else vouches for the author.
 func (s *Session) ReadEdit(sealed []byte) (Edit, error) {
-	if err := s.alive(); err != nil {
+	if err := s.readable(); err != nil {
 		return Edit{}, err
 	}
 	w, err := s.journal.Read(sealed)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/studio-whip/collab/governance"
 	"github.com/studio-whip/collab/identity"
+	"github.com/studio-whip/collab/internal/wire"
 	"github.com/studio-whip/collab/sync/membership"
 )
 
@@ -74,11 +75,58 @@ func (s *Session) SetRole(ctx context.Context, who MemberID, r Role) error {
 	return wrap(fmt.Sprintf("grant %s the role %s", who.Short(), r), err)
 }
 
+// Revoke ends a member's access on all devices, for good: they come back through a new invite only. The act carries a new
+// project key, which the removed does not get, and names the last edit of each of the removed's devices that has arrived
+// here: those edits and what lies before them stay, whenever they reach others; later ones count nowhere and
+// disappear where they were shown. The removed keeps what they have read. reason is signed history that every member
+// can read, the removed too; at most 512 bytes.
+//
+// It returns when the removal is saved. Members who are connected learn of it at once, others when they connect, and
+// everybody closes the connections of the removed then. It needs a manager, and two of them to remove a manager. The
+// error is a *[DeniedError], and [ErrDenied], that says which rule stands in the way and what would be needed: nobody
+// removes themselves, and who is no member cannot be removed. [ErrTooLarge] is about the reason, and [ErrUnreachable]
+// means that this device has to meet another member first.
+func (s *Session) Revoke(ctx context.Context, who MemberID, reason string) error {
+	if err := s.alive(); err != nil {
+		return err
+	}
+	doing := "remove " + who.Short()
+	if err := wire.CheckText(reason, governance.MaxReason); err != nil {
+		if errors.Is(err, wire.ErrTooLarge) {
+			err = fmt.Errorf("%w: the reason has %d bytes, at most %d are kept", ErrTooLarge, len(reason), governance.MaxReason)
+		}
+		return wrap(doing, err)
+	}
+	if err := s.removable(who); err != nil {
+		return wrap(doing, err)
+	}
+	cuts, err := s.journal.Cuts(who)
+	if err != nil {
+		return wrap(doing, err)
+	}
+	_, err = s.membership.Remove(ctx, membership.Removal{Member: who, Cuts: cuts, Reason: reason, Notify: true})
+	return wrap(doing, err)
+}
+
+// removable says early what no signature could change.
+func (s *Session) removable(who MemberID) error {
+	denied := &DeniedError{Kind: governance.KindRevoke}
+	switch {
+	case who == s.node.self.Device.Member:
+		denied.Reason = governance.ReasonSubject
+	case s.membership.State().Role(who) == governance.None:
+		denied.Reason = governance.ReasonAbsent
+	default:
+		return nil
+	}
+	return denied
+}
+
 // Audit yields the signed governance events after the given one (zero: from the first) in an order that respects
 // causality. The error is [ErrClosed], alone and once.
 func (s *Session) Audit(after EventID) iter.Seq2[AuditEntry, error] {
 	return func(yield func(AuditEntry, error) bool) {
-		if err := s.alive(); err != nil {
+		if err := s.readable(); err != nil {
 			yield(AuditEntry{}, err)
 			return
 		}
@@ -99,7 +147,7 @@ func (s *Session) Audit(after EventID) iter.Seq2[AuditEntry, error] {
 
 // Explain says whether an event counts, why not, and which other event voids it.
 func (s *Session) Explain(id EventID) (Explanation, error) {
-	if err := s.alive(); err != nil {
+	if err := s.readable(); err != nil {
 		return Explanation{}, err
 	}
 	var (

@@ -40,11 +40,18 @@ func (p *Presence) Set(v any) error {
 }
 
 // Clear tells the others that this client has gone. Closing the session does so too.
-func (p *Presence) Clear() { p.doc.s.live.ClearPresence(p.doc.replica.ID) }
+func (p *Presence) Clear() {
+	if topic := p.doc.s.live; topic != nil {
+		topic.ClearPresence(p.doc.replica.ID)
+	}
+}
 
 // Peers yields the last states of the others, by client.
 func (p *Presence) Peers() iter.Seq[PresenceState] {
 	return func(yield func(PresenceState) bool) {
+		if p.doc.s.live == nil {
+			return // the session was opened to be read only
+		}
 		for _, st := range p.doc.s.live.Presence(p.doc.replica.ID) {
 			if !yield(presenceState(st)) {
 				return
@@ -56,6 +63,9 @@ func (p *Presence) Peers() iter.Seq[PresenceState] {
 // OnChange calls fn with each state of others that comes, changes or goes, in order; stop ends the calls. States that
 // follow one another faster than fn returns are given once, the newest.
 func (p *Presence) OnChange(fn func(PresenceState)) (stop func()) {
+	if p.doc.s.live == nil {
+		return func() {}
+	}
 	return p.doc.s.live.OnPresence(p.doc.replica.ID, func(st live.State) { fn(presenceState(st)) })
 }
 

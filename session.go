@@ -31,30 +31,35 @@ type Session struct {
 	foundation  *foundation.Foundation
 	coordinator *coordinator.Coordinator
 	events      *feed.Feed[Event]
+	watchers    *task.Group // subscriptions
 	tasks       *task.Group
 
 	edits     atomic.Uint64 // own edits so far,
 	exchanged atomic.Uint64 // and how many of them were there when a completed round began
 
+	leaving  sync.Once // see offline
+	leaveErr error
+	ending   sync.Once
+	done     chan struct{}
 	closing  sync.Once
 	closeErr error
-	done     chan struct{}
+	gone     chan struct{} // closed when everything has been given back
 
-	mu   sync.Mutex
-	docs map[[16]byte]*Doc
-	err  error // ErrClosed once Close has begun
+	mu     sync.Mutex
+	docs   map[[16]byte]*Doc
+	err    error // why the session ends, once it does
+	closed bool  // Close has begun
 }
 
 // newSession brings up a project's tiers from the lowest to the highest; what came up is taken down if one fails.
 func newSession(n *Node, id ProjectID, start func(membership.Config) (*membership.Project, error)) (_ *Session, err error) {
 	s := &Session{
-		node: n, id: id, docs: map[[16]byte]*Doc{}, done: make(chan struct{}),
-		events: newEvents(), tasks: task.New(n.tasks.Context()),
+		node: n, id: id, docs: map[[16]byte]*Doc{}, done: make(chan struct{}), gone: make(chan struct{}),
+		events: newEvents(), watchers: task.New(n.tasks.Context()), tasks: task.New(n.tasks.Context()),
 	}
 	st, record, err := n.home.openStore(id)
 	if err != nil {
-		s.events.Close()
-		return nil, errors.Join(wrap("open the project's store", err), s.tasks.Close())
+		return nil, errors.Join(wrap("open the project's store", err), s.shutDown())
 	}
 	s.store = st
 	defer func() {
@@ -69,8 +74,16 @@ func newSession(n *Node, id ProjectID, start func(membership.Config) (*membershi
 	if err != nil {
 		return nil, wrap("open the project", err)
 	}
-	if err := s.startContent(); err != nil {
+	if err := s.openContent(); err != nil {
 		return nil, err
+	}
+	if !s.membership.Removed() {
+		if err := s.online(); err != nil {
+			return nil, err
+		}
+	}
+	if s.membership.Removed() { // also while the tiers came up
+		s.revoked()
 	}
 	record.Title = s.membership.Root().Title
 	if err := n.home.remember(record); err != nil {
@@ -79,17 +92,20 @@ func newSession(n *Node, id ProjectID, start func(membership.Config) (*membershi
 	return s, nil
 }
 
-// startContent brings up the tiers that carry documents.
-func (s *Session) startContent() (err error) {
+// openContent brings up the journal: what is on this device can be read.
+func (s *Session) openContent() (err error) {
 	n := s.node
-	s.journal, err = journal.Open(s.tasks.Context(), journal.Config{
+	s.journal, err = journal.Open(n.tasks.Context(), journal.Config{
 		Store: s.store, Governance: s.membership,
 		Self:   journal.Self{Identity: n.self.Identity.ID, Device: n.self.Device.ID, Keys: n.self.Keys},
 		Random: n.cfg.random, Now: n.cfg.now, Logger: n.cfg.logger,
 	})
-	if err != nil {
-		return wrap("open the documents", err)
-	}
+	return wrap("open the documents", err)
+}
+
+// online brings up the tiers that exchange documents with the members.
+func (s *Session) online() (err error) {
+	n := s.node
 	s.foundation = n.tier2.Join(foundation.Config{
 		Project: s.id, State: s.membership.State, Journal: s.journal, Pull: s.membership.Pull,
 	})
@@ -118,17 +134,27 @@ func (s *Session) startContent() (err error) {
 	return nil
 }
 
-// shutDown takes the tiers down from the highest to the lowest.
+// offline takes down the tiers that reach others, from the highest to the lowest.
+func (s *Session) offline() error {
+	s.leaving.Do(func() {
+		var errs []error
+		if s.live != nil {
+			errs = append(errs, s.live.Close())
+		}
+		errs = append(errs, s.tasks.Close())
+		if s.foundation != nil {
+			s.foundation.Close()
+		}
+		s.leaveErr = errors.Join(errs...)
+	})
+	return s.leaveErr
+}
+
+// shutDown takes all tiers down.
 func (s *Session) shutDown() error {
-	var errs []error
-	if s.live != nil {
-		errs = append(errs, s.live.Close())
-	}
-	s.events.Close() // ends subscriptions, which the tasks wait for
-	errs = append(errs, s.tasks.Close())
-	if s.foundation != nil {
-		s.foundation.Close()
-	}
+	errs := []error{s.offline()}
+	s.events.Close() // ends subscriptions, which the watchers wait for
+	errs = append(errs, s.watchers.Close())
 	if s.journal != nil {
 		errs = append(errs, s.journal.Close())
 	}
@@ -141,12 +167,41 @@ func (s *Session) shutDown() error {
 	return errors.Join(errs...)
 }
 
+// fail notes why the session ends, unless it ends already.
+func (s *Session) fail(err error) (first bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err != nil {
+		return false
+	}
+	s.err = err
+	return true
+}
+
+// end tells those who wait that the session has ended.
+func (s *Session) end() { s.ending.Do(func() { close(s.done) }) }
+
+// revoked ends a session whose owner was removed: nothing goes out any more, what is here stays to be read until Close.
+func (s *Session) revoked() {
+	if !s.fail(ErrRevoked) {
+		return
+	}
+	s.events.Send(StatusChanged{Status: s.Status()})
+	s.events.End()
+	if err := errors.Join(s.offline(), s.store.Flush(s.node.tasks.Context())); err != nil {
+		s.node.cfg.logger.Warn("end of a session whose owner was removed", "err", err)
+	}
+	s.end()
+}
+
 // Close ends the session: it signs and saves what was edited before the call, gives it to whoever is connected (for at
 // most two seconds), waits for every goroutine and closes the store. Closing again waits too and gives the same answer.
 //
 // What changes or asks others returns [ErrClosed] from then on. What was read before can still be read: the last state
 // of documents, members and status, with nobody online. Close must not be called from a function that this package
 // calls: an observer, a join policy, a transaction.
+//
+// A session that has ended by itself, with [ErrRevoked], is to be closed as well; until then it can be read.
 func (s *Session) Close() error {
 	s.closing.Do(func() { s.closeErr = s.close() })
 	return s.closeErr
@@ -154,14 +209,17 @@ func (s *Session) Close() error {
 
 func (s *Session) close() error {
 	s.mu.Lock()
-	s.err = ErrClosed
+	s.closed = true
 	s.mu.Unlock()
-	s.handOver()
+	if s.fail(ErrClosed) {
+		s.handOver()
+	}
 	err := s.shutDown()
 	s.node.mu.Lock()
 	delete(s.node.sessions, s.id)
 	s.node.mu.Unlock()
-	close(s.done)
+	s.end()
+	close(s.gone)
 	return wrap("close the project", err)
 }
 
@@ -187,14 +245,26 @@ func (s *Session) handOver() {
 // Done is closed when the session has ended for good and everything is saved; Err then says why.
 func (s *Session) Done() <-chan struct{} { return s.done }
 
-// Err says why the session ends: [ErrClosed], from the moment that Close begins. It is nil while the session lives.
+// Err says why the session ends: [ErrClosed], from the moment that Close begins, or [ErrRevoked], from the moment that
+// this device learns of its owner's removal. It is nil while the session lives.
 func (s *Session) Err() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.err
 }
 
+// alive fails with the reason once the session ends.
 func (s *Session) alive() error { return s.Err() }
+
+// readable fails once the session is closed. One whose owner was removed can be read.
+func (s *Session) readable() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return s.err
+	}
+	return nil
+}
 
 // ID returns the project's identifier.
 func (s *Session) ID() ProjectID { return s.id }
@@ -237,7 +307,7 @@ func (s *Session) member(cert *identity.IdentityCert, st *governance.State) Memb
 	return m
 }
 
-// Status says how the session stands. Once it is closed, Err is [ErrClosed].
+// Status says how the session stands. Once it has ended, Err is [ErrClosed] or [ErrRevoked].
 func (s *Session) Status() Status {
 	if err := s.alive(); err != nil {
 		return Status{Held: s.journal.Held(), Root: s.membership.Root().ID, Err: err}
@@ -283,6 +353,17 @@ func (s *Session) pullContent(ctx context.Context, device identity.DeviceID) err
 	return nil
 }
 
+// peerConnected passes on what the transport tells.
+func (s *Session) peerConnected(device identity.DeviceID, online bool) {
+	switch {
+	case s.coordinator == nil: // it was opened to be read only
+	case online:
+		s.coordinator.Connected(device)
+	default:
+		s.coordinator.Disconnected(device)
+	}
+}
+
 // What the tiers report becomes events.
 
 func (s *Session) peerChanged(device identity.DeviceID, online bool) {
@@ -307,6 +388,9 @@ func (s *Session) governanceChanged(c membership.Change) {
 		if c.Before.Role(m.ID) != c.After.Role(m.ID) {
 			s.events.Send(MemberChanged{Member: s.member(m.Cert, c.After)})
 		}
+	}
+	if s.membership.Removed() {
+		s.node.tasks.Go("revoked", func(context.Context) error { s.revoked(); return nil })
 	}
 }
 

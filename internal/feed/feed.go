@@ -31,6 +31,7 @@ type Feed[T any] struct {
 	workers sync.WaitGroup
 
 	mu     sync.Mutex
+	ended  chan struct{} // closed when nothing more is sent
 	closed bool
 	subs   map[*subscriber[T]]struct{}
 }
@@ -40,11 +41,13 @@ func New[T any](o Options[T]) *Feed[T] {
 	if o.Size <= 0 {
 		o.Size = DefaultSize
 	}
-	return &Feed[T]{options: o, closing: make(chan struct{}), subs: make(map[*subscriber[T]]struct{})}
+	return &Feed[T]{
+		options: o, closing: make(chan struct{}), ended: make(chan struct{}), subs: make(map[*subscriber[T]]struct{}),
+	}
 }
 
-// Send queues v for everyone who is subscribed now. It never blocks on a subscriber and does nothing once the feed is
-// closed. Events of one sender arrive in order.
+// Send queues v for everyone who is subscribed now. It never blocks on a subscriber and does nothing once the feed has
+// ended. Events of one sender arrive in order.
 func (f *Feed[T]) Send(v T) {
 	it := &item[T]{value: v}
 	if f.options.Key != nil {
@@ -52,7 +55,7 @@ func (f *Feed[T]) Send(v T) {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.closed {
+	if f.over() {
 		return
 	}
 	for s := range f.subs {
@@ -61,13 +64,13 @@ func (f *Feed[T]) Send(v T) {
 }
 
 // Subscribe returns a channel of the events sent from now on. It is closed when ctx ends or the feed is closed; what
-// waited then is not delivered. The channel may be abandoned if ctx is cancelled.
+// waited then is not delivered. It is also closed when the feed ends, after what waited was delivered. The channel may be abandoned if ctx is cancelled.
 func (f *Feed[T]) Subscribe(ctx context.Context) <-chan T {
 	out := make(chan T)
 	s := &subscriber[T]{wake: make(chan struct{}, 1), waiting: make(map[any]*item[T])}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.closed || ctx.Err() != nil {
+	if f.over() || ctx.Err() != nil {
 		close(out)
 		return out
 	}
@@ -80,8 +83,29 @@ func (f *Feed[T]) Subscribe(ctx context.Context) <-chan T {
 	return out
 }
 
+// over reports whether nothing more is sent; f.mu is held.
+func (f *Feed[T]) over() bool {
+	select {
+	case <-f.ended:
+		return true
+	default:
+		return false
+	}
+}
+
+// End says that nothing more will be sent: each subscriber's channel is closed once what waited for it was received.
+// It does not wait, and who does not read holds a goroutine until its context ends or [Feed.Close] is called.
+func (f *Feed[T]) End() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.over() {
+		close(f.ended)
+	}
+}
+
 // Close closes every subscriber's channel and waits until the feed's goroutines have ended. It may be called twice.
 func (f *Feed[T]) Close() {
+	f.End()
 	f.mu.Lock()
 	if !f.closed {
 		f.closed = true
@@ -105,6 +129,11 @@ func (f *Feed[T]) deliver(ctx context.Context, s *subscriber[T], out chan<- T) {
 			select {
 			case <-s.wake:
 				continue
+			case <-f.ended:
+				if f.empty(s) { // nothing was sent between the look and the end
+					return
+				}
+				continue
 			case <-ctx.Done():
 				return
 			case <-f.closing:
@@ -119,6 +148,13 @@ func (f *Feed[T]) deliver(ctx context.Context, s *subscriber[T], out chan<- T) {
 			return
 		}
 	}
+}
+
+// empty reports whether nothing waits for s.
+func (f *Feed[T]) empty(s *subscriber[T]) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(s.queue) == 0 && s.missed == 0
 }
 
 // next takes the event that s is to see now. What was dropped is always older than what waits, so it comes first.

@@ -225,6 +225,37 @@ func TestClose(t *testing.T) {
 	})
 }
 
+func TestEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := New(options(2))
+		reader, idle, abandoned := f.Subscribe(t.Context()), f.Subscribe(t.Context()), f.Subscribe(t.Context())
+		for v := 1; v <= 4; v++ {
+			f.Send(plain(v))
+			if v == 1 {
+				take(t, idle, 1)
+				synctest.Wait() // the others hold the first one in their hands
+			}
+		}
+		take(t, idle, 3)
+		f.End()
+		f.End()
+		f.Send(plain(5))
+		want := []event{plain(1), {missed: 1}, plain(3), plain(4)}
+		if got := take(t, reader, len(want)); !slices.Equal(got, want) {
+			t.Errorf("got %v after the end, want %v", got, want)
+		}
+		for _, c := range []<-chan event{reader, idle, f.Subscribe(t.Context())} {
+			if e, ok := <-c; ok {
+				t.Errorf("got %v", e)
+			}
+		}
+		f.Close() // does not wait for who never reads
+		if e, ok := <-abandoned; ok {
+			t.Errorf("got %v after Close", e)
+		}
+	})
+}
+
 // model is a queue that is as slow as it is plain.
 type model struct {
 	size   int

@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"cmp"
 	"math"
 	"slices"
 
@@ -87,6 +88,39 @@ func (j *Journal) chain(key chainKey) *chain {
 		j.view(func(r reading) { c.limit = r.limitOf(c) })
 	}
 	return c
+}
+
+// Cuts names, for the removal of a member, the last envelope of each of the member's chains that counts here, in the order
+// in which a removal lists them. Of more chains than it can list, those of which most counts are named.
+func (j *Journal) Cuts(member identity.MemberID) ([]governance.Cut, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	owned := map[identity.DeviceID]bool{}
+	j.view(func(r reading) {
+		for _, c := range r.now.Chains() {
+			d, ok := r.now.Device(c.Device)
+			owned[c.Device] = ok && d.Member == member
+		}
+	})
+	var out []governance.Cut
+	for _, c := range j.sortedChains() {
+		if !owned[c.key.device] || c.counted() == 0 {
+			continue
+		}
+		id, err := j.countedID(c)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, governance.Cut{Device: c.key.device, ChainNo: c.key.no, Seq: c.counted(), Envelope: id})
+	}
+	if len(out) > governance.MaxCuts {
+		slices.SortStableFunc(out, func(a, b governance.Cut) int { return cmp.Compare(b.Seq, a.Seq) })
+		out = out[:governance.MaxCuts]
+		slices.SortFunc(out, func(a, b governance.Cut) int {
+			return chainKey{a.Device, a.ChainNo}.compare(chainKey{b.Device, b.ChainNo})
+		})
+	}
+	return out, nil
 }
 
 // previous is what envelope seq of the chain must name as its predecessor, if the chain is held up to there.

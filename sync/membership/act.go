@@ -151,7 +151,8 @@ type Removal struct {
 	Notify bool             // the removed may be told why
 }
 
-// Remove removes a member with all devices, and rotates the key in the same event. Options may add cosigners.
+// Remove removes a member with all devices, and rotates the key in the same event. Options may add cosigners. A key that
+// cannot be minted does not stop the removal: it is owed then, and an editor's device mints it. It fails as Propose does.
 func (p *Project) Remove(ctx context.Context, r Removal, opts ...governance.ProposeOption) (governance.EventID, error) {
 	if err := ctx.Err(); err != nil {
 		return governance.EventID{}, fmt.Errorf("membership: remove: %w", err)
@@ -162,12 +163,12 @@ func (p *Project) Remove(ctx context.Context, r Removal, opts ...governance.Prop
 	if r.Notify {
 		body.Notify = 1
 	}
-	m, err := p.newEpoch(r.Member)
-	if err != nil {
-		return governance.EventID{}, err
+	if m, err := p.newEpoch(r.Member); err != nil {
+		p.log.Warn("membership: removal without a new key", "err", err)
+	} else {
+		defer clear(m.Key[:])
+		body.Epoch = &m.Object
 	}
-	defer clear(m.Key[:])
-	body.Epoch = &m.Object
 	return p.propose(governance.KindRevoke, body, nil, opts...)
 }
 

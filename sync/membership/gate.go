@@ -35,6 +35,13 @@ func (g *gate) isSponsor(d identity.DeviceID) bool {
 	return g.sponsor != nil && g.sponsor.ID == d
 }
 
+// awaiting reports whether the log does not show yet that we are a member.
+func (g *gate) awaiting() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.sponsor != nil
+}
+
 func (g *gate) setSponsor(cert *identity.DeviceCert) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -61,8 +68,11 @@ func (p *Project) deviceByPeer(peer [32]byte) (*identity.DeviceCert, bool) {
 	return p.gate.device(peer)
 }
 
-// allowed reports whether a device may ask for this project's events: it is live in it now.
+// allowed reports whether events of this project may be exchanged with a device: it is live in it now, and so are we.
 func (p *Project) allowed(d identity.DeviceID) bool {
+	if p.Removed() {
+		return false
+	}
 	if x, ok := p.State().Device(d); ok && x.Live {
 		return true
 	}

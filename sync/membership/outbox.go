@@ -73,6 +73,10 @@ func (o *outbox) serve(ctx context.Context, device identity.DeviceID) {
 
 // changed does what a step of governance asks of this device.
 func (p *Project) changed(s step) {
+	if p.Removed() {
+		p.retire()
+		return
+	}
 	if gone := p.gone(s.Before, s.After); len(gone) > 0 {
 		p.farewell(gone, s.Added)
 	}

@@ -62,8 +62,12 @@ func (r *Registry) newProject(cfg Config, root *genesis.Root) *Project {
 	return p
 }
 
-// start lets the project be seen and runs its goroutines.
+// start lets the project be seen, unless this device was removed from it, and runs its goroutines.
 func (p *Project) start() error {
+	if p.Removed() {
+		p.tasks.Go("changes", p.changes.run)
+		return p.reg.retire(p)
+	}
 	if err := p.reg.reserve(p); err != nil {
 		return err
 	}
@@ -109,7 +113,7 @@ func existsIf(yes bool, id genesis.ProjectID) error {
 }
 
 // Open opens a project that the store holds. It fails with [ErrUnknownProject], [ErrExists] if it is open already, or
-// [store.ErrDamaged].
+// [store.ErrDamaged]. A project from which this device was removed can only be read; see [Project.Removed].
 func (r *Registry) Open(ctx context.Context, cfg Config, id genesis.ProjectID) (*Project, error) {
 	if r.project(id) != nil {
 		return nil, fmt.Errorf("membership: open: %w", existsIf(true, id))
