@@ -18,7 +18,7 @@ import (
 
 // order is what the parent process asks of the third person's, one JSON object a line.
 type order struct {
-	Do         string // join, open, type, trace, digest, close
+	Do         string // join, open, type, trace, digest, removed, read, close
 	Dir        string
 	Passphrase string
 	Code       string  // join
@@ -26,6 +26,7 @@ type order struct {
 	From       int     // type: the first action that is not done yet
 	Until      int     // type: the first action to leave for later; 0 means none
 	Patches    []patch // trace
+	Sealed     []byte  // read: a recorded envelope
 	Name       string
 }
 
@@ -35,8 +36,10 @@ type report struct {
 	Project string
 	Member  string
 	Digest  string
-	Text    int // length in UTF-16 code units
-	Done    int // type: how many actions are done
+	Text    int    // length in UTF-16 code units
+	Done    int    // type: how many actions are done
+	Opened  bool   // read: the envelope could be opened,
+	Refused string // or why not
 	Err     string
 }
 
@@ -97,6 +100,10 @@ func (m *memberProcess) obey(ctx context.Context, o order) (report, error) {
 		return m.state(), m.doc.WaitSaved(ctx)
 	case "digest":
 		return m.state(), nil
+	case "removed":
+		return m.awaitRemoval(ctx)
+	case "read":
+		return m.read(o.Sealed)
 	case "close":
 		err := m.node.Close()
 		m.node = nil

@@ -57,7 +57,7 @@ func demo(ctx context.Context, tracePath string) (err error) {
 	}
 	steps := []func(context.Context) error{
 		st.ceremony, st.joinAll, st.introductions, st.typeTogether, st.showPresence,
-		st.crash, st.shares, st.audit,
+		st.crash, st.shares, st.removal, st.audit,
 	}
 	if st.rec != nil {
 		steps = []func(context.Context) error{
@@ -346,11 +346,12 @@ func (st *story) shares(ctx context.Context) error {
 // audit prints the signed history.
 func (st *story) audit(context.Context) error {
 	st.say("audit log, every entry signed by its author with ML-DSA-65 and Ed25519:")
-	n := 0
+	n, removed := 0, false
 	for e, err := range st.benAt.Audit(collab.EventID{}) {
 		if err != nil {
 			return err
 		}
+		removed = removed || e.By == st.adaAt.Me().ID && strings.Contains(e.Summary, "removed Cleo")
 		if !e.Counts {
 			return fmt.Errorf("event %s does not count", e.ID)
 		}
@@ -359,6 +360,9 @@ func (st *story) audit(context.Context) error {
 	}
 	if n < 5 {
 		return fmt.Errorf("only %d events in the audit log", n)
+	}
+	if !removed && st.rec == nil {
+		return errors.New("the audit log does not say who removed Cleo")
 	}
 	return nil
 }
