@@ -37,6 +37,7 @@ import (
 	"github.com/studio-whip/collab/internal/store"
 	"github.com/studio-whip/collab/internal/task"
 	"github.com/studio-whip/collab/invite"
+	"github.com/studio-whip/collab/sync/coordinator"
 	"github.com/studio-whip/collab/sync/foundation"
 	"github.com/studio-whip/collab/sync/live"
 	"github.com/studio-whip/collab/sync/membership"
@@ -51,6 +52,7 @@ type Node struct {
 	registry *membership.Registry
 	gossip   *live.Gossip
 	tier2    *foundation.Server
+	tiers    *coordinator.Tiers
 	tasks    *task.Group
 	life     context.Context // ends when Close begins
 	endLife  context.CancelFunc
@@ -74,7 +76,10 @@ func Open(ctx context.Context, opts ...Option) (_ *Node, err error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &Node{cfg: cfg, opening: map[ProjectID]chan struct{}{}, sessions: map[ProjectID]*Session{}}
+	n := &Node{
+		cfg: cfg, tiers: coordinator.NewTiers(cfg.bandwidth),
+		opening: map[ProjectID]chan struct{}{}, sessions: map[ProjectID]*Session{},
+	}
 	n.life, n.endLife = context.WithCancel(context.Background())
 	defer func() {
 		if err != nil {
@@ -137,6 +142,7 @@ func (n *Node) close() error {
 // release gives back what Open has taken, in the opposite order.
 func (n *Node) release() error {
 	n.endLife()
+	n.tiers.Close()
 	var errs []error
 	if n.gossip != nil {
 		errs = append(errs, n.gossip.Close())

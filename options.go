@@ -38,6 +38,7 @@ type config struct {
 	listen     []string
 	logger     *slog.Logger
 	joinPolicy JoinPolicy
+	bandwidth  int64
 
 	random io.Reader
 	now    func() time.Time
@@ -152,6 +153,18 @@ func WithListen(multiaddrs ...string) Option {
 			return errors.New("collab: WithListen needs at least one address")
 		}
 		c.listen = slices.Clone(multiaddrs)
+		return nil
+	}
+}
+
+// WithBandwidth limits what background transfers of files take, in bytes per second, over all projects together. What
+// somebody waits for, documents and presence are never limited. Default, and 0: no limit.
+func WithBandwidth(bytesPerSecond int64) Option {
+	return func(c *config) error {
+		if bytesPerSecond < 0 {
+			return fmt.Errorf("collab: WithBandwidth(%d); give bytes per second, or 0 for no limit", bytesPerSecond)
+		}
+		c.bandwidth = bytesPerSecond
 		return nil
 	}
 }

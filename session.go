@@ -115,7 +115,7 @@ func (s *Session) online() (err error) {
 			{Name: "governance events", Run: s.membership.Pull},
 			{Name: "content", Run: s.pullContent},
 		},
-		Brought: s.foundation.Brought, OnPeer: s.peerChanged, Logger: n.cfg.logger,
+		Brought: s.foundation.Brought, Tiers: n.tiers, OnPeer: s.peerChanged, Logger: n.cfg.logger,
 	})
 	s.live, err = n.gossip.Join(live.Config{
 		Project: s.membership, Journal: s.journal, Keys: n.self.Keys, Identity: n.self.Identity, Device: n.self.Device,
@@ -331,6 +331,7 @@ func (s *Session) Broadcast(ctx context.Context, topic string, payload []byte) e
 
 // fetchFirst gets a newcomer the first state from the device that admitted them.
 func (s *Session) fetchFirst(ctx context.Context, host identity.DeviceID) error {
+	defer s.node.tiers.Urgent()()
 	if err := s.membership.Pull(ctx, host); err != nil {
 		return err
 	}

@@ -25,7 +25,7 @@ type Host interface {
 	Connected() []p2p.Peer
 }
 
-// Config is what a coordinator works with. All fields but Brought, OnPeer and Logger are required.
+// Config is what a coordinator works with. All fields but Brought, Tiers, OnPeer and Logger are required.
 type Config struct {
 	Host      Host
 	Self      identity.DeviceID
@@ -35,6 +35,8 @@ type Config struct {
 	// Brought changes when a device has brought something new. Without it only governance counts as new, and hints of
 	// missing content lead to fewer rounds than could help.
 	Brought func(identity.DeviceID) uint64
+	// Tiers is the node's schedule, to which rounds are urgent. Without it they hold up nothing.
+	Tiers *Tiers
 	// OnPeer is told when a device of the roster comes and goes, one call at a time. It may call the coordinator.
 	OnPeer func(device identity.DeviceID, online bool)
 	Logger *slog.Logger

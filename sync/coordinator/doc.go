@@ -11,5 +11,8 @@
 // cannot be reached or its connections do not last; of two devices that lose each other one dials first. A device that
 // makes a round slow keeps no other waiting for long. [Config].OnPeer is told of every change once and in order.
 //
+// [Tiers] is the node's schedule of its line, shared by the coordinators of all projects and by whatever fetches files:
+// background transfers stand still while somebody waits or a round brings something.
+//
 // What is not: that everybody is reachable. Gossip and rounds with whoever is there bring the rest.
 package coordinator

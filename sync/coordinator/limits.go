@@ -19,4 +19,10 @@ const (
 	lastBackoff  = 30 * time.Second
 	guestPause   = time.Second      // before a device is dialed again that is our guest and is about to dial us
 	stable       = 10 * time.Second // a connection that lasts so long ends the growth of the pause between dials
+
+	exchangeCounts = time.Second // a round that lasts so long is urgent, until it is a slowRound
+	maxBurst       = 1 << 30     // bytes that the background's limit holds at most, else a second's worth
 )
+
+// MaxTurns is how many background turns a node has at once.
+const MaxTurns = 4

@@ -322,3 +322,25 @@ func TestServeEnds(t *testing.T) {
 		}
 	})
 }
+
+// A round that has something to bring is urgent, and the background goes on after it.
+func TestRoundsAreUrgent(t *testing.T) {
+	try(t, 1, true, func(t *testing.T, b *bench) {
+		tiers := NewTiers(0)
+		defer tiers.Close()
+		b.cfg.Tiers = tiers
+		b.serve(func() { b.round = takes(5 * time.Second) })
+		_, end, err := tiers.Background(t.Context(), 1)
+		must(t, err)
+		defer end()
+		b.connect(b.peers[0])
+		b.wait(4 * time.Second)
+		if s := tiers.Stats(); s.Urgent != 1 || s.Background != 0 || s.Cut != 1 {
+			t.Errorf("during the round: %+v", s)
+		}
+		b.wait(2 * time.Second)
+		if s := tiers.Stats(); s.Urgent != 0 {
+			t.Errorf("after it: %+v", s)
+		}
+	})
+}

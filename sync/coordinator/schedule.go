@@ -108,6 +108,7 @@ func (c *Coordinator) round(ctx context.Context, p *peer, begin, conn uint64, hi
 func (c *Coordinator) exchange(ctx context.Context, p *peer) error {
 	ctx, cancel := context.WithTimeout(ctx, roundTimeout)
 	defer cancel()
+	defer c.cfg.Tiers.Exchange()()
 	for _, r := range c.cfg.Rounds {
 		if err := r.Run(ctx, p.id); err != nil {
 			return fmt.Errorf("coordinator: %s with %s: %w", r.Name, p.id.Short(), err)
