@@ -107,7 +107,7 @@ func Open(ctx context.Context, opts ...Option) (_ *Node, err error) {
 	if n.gossip, err = live.NewGossip(n.host, cfg.logger); err != nil {
 		return nil, wrap("open the network", err)
 	}
-	n.host.Observe(p2p.Observer{Connected: n.connected, Disconnected: n.disconnected})
+	n.host.Observe(p2p.Observer{Connected: n.connected, Disconnected: n.disconnected, PathChanged: n.pathChanged})
 	if err := n.host.Start(); err != nil {
 		return nil, wrap("listen", err)
 	}
@@ -402,6 +402,12 @@ func (n *Node) connected(p p2p.Peer) {
 func (n *Node) disconnected(p p2p.Peer) {
 	if p.Class == p2p.Member {
 		n.each(func(s *Session) { s.peerConnected(p.Device, false) })
+	}
+}
+
+func (n *Node) pathChanged(p p2p.Peer) {
+	if p.Class == p2p.Member {
+		n.each(func(s *Session) { s.pathChanged(p.Device) })
 	}
 }
 

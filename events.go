@@ -11,7 +11,7 @@ import (
 type Event interface{ isEvent() }
 
 type (
-	// PeerChanged says that a member's device came or went.
+	// PeerChanged says that a member's device came, went, or is reached by another path.
 	PeerChanged struct {
 		Who    MemberID
 		Online bool

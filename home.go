@@ -328,8 +328,8 @@ func (h *home) has(id ProjectID) (bool, error) {
 }
 
 // openStore opens a project's store; a project that is not known gets a new one, which remember makes lasting and
-// discard removes.
-func (h *home) openStore(id ProjectID) (*store.Store, projectRecord, error) {
+// discard removes. stopped is told if it fails.
+func (h *home) openStore(id ProjectID, stopped func(error)) (*store.Store, projectRecord, error) {
 	p, found, err := h.find(id)
 	if err != nil {
 		return nil, p, err
@@ -337,7 +337,7 @@ func (h *home) openStore(id ProjectID) (*store.Store, projectRecord, error) {
 	if !found {
 		p = projectRecord{ID: id, File: "p-" + randomName()}
 	}
-	opts := store.Options{Key: derive.Key(h.key.Get()[:], nil, "project-store", id[:]), Memory: h.dir == ""}
+	opts := store.Options{Key: derive.Key(h.key.Get()[:], nil, "project-store", id[:]), Memory: h.dir == "", OnError: stopped}
 	st, err := store.Open(filepath.Join(h.dir, p.File), opts)
 	return st, p, err
 }

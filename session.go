@@ -34,6 +34,7 @@ type Session struct {
 	watchers    *task.Group // subscriptions
 	tasks       *task.Group
 
+	started   atomic.Bool   // all tiers are up
 	edits     atomic.Uint64 // own edits so far,
 	exchanged atomic.Uint64 // and how many of them were there when a completed round began
 
@@ -49,6 +50,9 @@ type Session struct {
 	docs   map[[16]byte]*Doc
 	err    error // why the session ends, once it does
 	closed bool  // Close has begun
+
+	telling sync.Mutex
+	told    Status // what StatusChanged said last; telling guards it
 }
 
 // newSession brings up a project's tiers from the lowest to the highest; what came up is taken down if one fails.
@@ -57,7 +61,7 @@ func newSession(n *Node, id ProjectID, start func(membership.Config) (*membershi
 		node: n, id: id, docs: map[[16]byte]*Doc{}, done: make(chan struct{}), gone: make(chan struct{}),
 		events: newEvents(), watchers: task.New(n.tasks.Context()), tasks: task.New(n.tasks.Context()),
 	}
-	st, record, err := n.home.openStore(id)
+	st, record, err := n.home.openStore(id, s.storeStopped)
 	if err != nil {
 		return nil, errors.Join(wrap("open the project's store", err), s.shutDown())
 	}
@@ -115,7 +119,8 @@ func (s *Session) online() (err error) {
 			{Name: "governance events", Run: s.membership.Pull},
 			{Name: "content", Run: s.pullContent},
 		},
-		Brought: s.foundation.Brought, Tiers: n.tiers, OnPeer: s.peerChanged, Logger: n.cfg.logger,
+		Brought: s.foundation.Brought, Tiers: n.tiers, OnPeer: s.peerChanged, OnRound: s.roundEnded,
+		Logger: n.cfg.logger,
 	})
 	s.live, err = n.gossip.Join(live.Config{
 		Project: s.membership, Journal: s.journal, Keys: n.self.Keys, Identity: n.self.Identity, Device: n.self.Device,
@@ -128,9 +133,11 @@ func (s *Session) online() (err error) {
 	s.journal.OnOwn(s.live.Publish)
 	s.journal.OnGap(func(journal.Gap) { s.coordinator.Gap() })
 	s.journal.OnAlert(s.alert)
+	s.journal.OnHeld(s.statusChanged)
 	s.membership.OnChange(s.governanceChanged)
 	s.journal.Changed() // what changed before it was being told
 	s.tasks.Go("coordinator", s.coordinator.Serve)
+	s.started.Store(true)
 	return nil
 }
 
@@ -186,7 +193,7 @@ func (s *Session) revoked() {
 	if !s.fail(ErrRevoked) {
 		return
 	}
-	s.events.Send(StatusChanged{Status: s.Status()})
+	s.statusChanged()
 	s.events.End()
 	if err := errors.Join(s.offline(), s.store.Flush(s.node.tasks.Context())); err != nil {
 		s.node.cfg.logger.Warn("end of a session whose owner was removed", "err", err)
@@ -307,18 +314,6 @@ func (s *Session) member(cert *identity.IdentityCert, st *governance.State) Memb
 	return m
 }
 
-// Status says how the session stands. Once it has ended, Err is [ErrClosed] or [ErrRevoked].
-func (s *Session) Status() Status {
-	if err := s.alive(); err != nil {
-		return Status{Held: s.journal.Held(), Root: s.membership.Root().ID, Err: err}
-	}
-	synced, err := s.coordinator.Status()
-	return Status{
-		Peers: len(s.coordinator.Online()), Held: s.journal.Held(), Synced: synced,
-		Root: s.membership.Root().ID, Err: err,
-	}
-}
-
 // Broadcast sends the host's own small message, at most 32 KiB, under a topic of at most 64 bytes to the members who
 // are present. Messages of one sender arrive in order or not at all; they are not stored. It does not wait for the network. It fails
 // with [ErrTooLarge], [ErrTooFast], [ErrUnreachable] if the project's key has not arrived yet, or [ErrClosed].
@@ -367,20 +362,6 @@ func (s *Session) peerConnected(device identity.DeviceID, online bool) {
 
 // What the tiers report becomes events.
 
-func (s *Session) peerChanged(device identity.DeviceID, online bool) {
-	st := s.membership.State()
-	d, ok := st.Device(device)
-	if !ok {
-		return
-	}
-	path := PathNone
-	if online {
-		path = PathDirect
-	}
-	s.events.Send(PeerChanged{Who: d.Member, Online: online, Path: path})
-	s.events.Send(StatusChanged{Status: s.Status()})
-}
-
 func (s *Session) governanceChanged(c membership.Change) {
 	s.journal.Changed()
 	s.coordinator.RosterChanged(c.Before)
@@ -390,6 +371,7 @@ func (s *Session) governanceChanged(c membership.Change) {
 			s.events.Send(MemberChanged{Member: s.member(m.Cert, c.After)})
 		}
 	}
+	s.statusChanged()
 	if s.membership.Removed() {
 		s.node.tasks.Go("revoked", func(context.Context) error { s.revoked(); return nil })
 	}

@@ -104,11 +104,13 @@ type AuditEntry struct {
 // Explanation says whether an event counts, why, and which event voids it.
 type Explanation = governance.Explanation
 
-// Status is how a session stands.
+// Status is how a session stands. [StatusChanged] is sent when it changes.
 type Status struct {
-	Peers  int  // members' devices connected now
-	Held   int  // own edits that are saved but not yet signed and sent
-	Synced bool // everything that at least one connected peer had when last asked is here
-	Root   RootID
-	Err    error // the last failure of the store or the network; nil if all is well
+	Peers   int  // members' devices connected now: Direct and Relayed together
+	Direct  int  // of these, on a connection of their own
+	Relayed int  // of these, through another member
+	Held    int  // own edits that are saved but not yet signed and sent
+	Synced  bool // everything that at least one connected peer had when last asked is here
+	Root    RootID
+	Err     error // the last failure of the store or the network; nil if all is well
 }

@@ -42,6 +42,9 @@ const (
 type Observer struct {
 	Connected    func(Peer)
 	Disconnected func(Peer)
+	// PathChanged is told when a device that is present is reached directly from now on instead of through a relay, or
+	// the other way round.
+	PathChanged func(Peer)
 }
 
 // Refusal reports an inbound connection, or a stream of one, that was refused. The other side was told nothing.
@@ -75,8 +78,16 @@ type events struct {
 // presence holds a device's connections of one class, the oldest first.
 type presence struct{ conns []Peer }
 
-// peer describes the device by its newest connection, which is the one that new streams take.
-func (p *presence) peer() Peer { return p.conns[len(p.conns)-1] }
+// peer describes the device by the connection that serves best: direct before relayed, then the newest.
+func (p *presence) peer() Peer {
+	best := p.conns[0]
+	for _, c := range p.conns[1:] {
+		if best.Path == PathRelay || c.Path != PathRelay {
+			best = c
+		}
+	}
+	return best
+}
 
 func newEvents(onRefused func(Refusal)) *events {
 	return &events{
@@ -142,7 +153,9 @@ func (e *events) connected(p Peer) {
 	defer e.mu.Unlock()
 	key := presenceKey{p.Key, p.Class}
 	if was := e.present[key]; was != nil {
+		before := was.peer()
 		was.conns = append(was.conns, p)
+		e.compare(before, was.peer())
 		return
 	}
 	e.present[key] = &presence{conns: []Peer{p}}
@@ -161,16 +174,30 @@ func (e *events) disconnected(p Peer) {
 	if was == nil {
 		return
 	}
+	before := was.peer()
 	if i := slices.Index(was.conns, p); i >= 0 {
 		was.conns = slices.Delete(was.conns, i, i+1)
 	}
 	if len(was.conns) > 0 {
+		e.compare(before, was.peer())
 		return
 	}
 	delete(e.present, key)
 	for _, o := range e.observers {
 		if o.Disconnected != nil {
 			e.push(func() { o.Disconnected(p) })
+		}
+	}
+}
+
+// compare tells of a path that has changed; e.mu is held.
+func (e *events) compare(before, now Peer) {
+	if (before.Path == PathRelay) == (now.Path == PathRelay) {
+		return
+	}
+	for _, o := range e.observers {
+		if o.PathChanged != nil {
+			e.push(func() { o.PathChanged(now) })
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -205,6 +206,48 @@ func TestPresenceCountsConnections(t *testing.T) {
 	}
 	if len(want) < 100 {
 		t.Errorf("only %d events: the walk is too tame", len(want))
+	}
+}
+
+// TestPathChanges: a direct connection counts before a relayed one, whichever is newer, and changes are told.
+func TestPathChanges(t *testing.T) {
+	e := newEvents(nil)
+	var heard []string
+	e.observe(Observer{
+		Connected:    func(p Peer) { heard = append(heard, "+"+string(p.Path)) },
+		Disconnected: func(Peer) { heard = append(heard, "-") },
+		PathChanged:  func(p Peer) { heard = append(heard, string(p.Path)) },
+	})
+	relay, other, direct, tcp := Peer{Path: PathRelay}, Peer{Path: PathRelay, Addr: "other"}, Peer{Path: PathQUIC}, Peer{Path: PathTCP}
+	for _, step := range []struct {
+		do   func(Peer)
+		conn Peer
+		want string // what is heard
+		path Path   // then
+	}{
+		{e.connected, relay, "+relay", PathRelay},
+		{e.connected, other, "", PathRelay},
+		{e.connected, direct, "quic", PathQUIC},
+		{e.connected, relay, "", PathQUIC},
+		{e.connected, tcp, "", PathTCP},
+		{e.disconnected, tcp, "", PathQUIC},
+		{e.disconnected, direct, "relay", PathRelay},
+		{e.disconnected, relay, "", PathRelay},
+		{e.connected, direct, "quic", PathQUIC},
+		{e.disconnected, other, "", PathQUIC},
+		{e.disconnected, relay, "", PathQUIC},
+		{e.disconnected, direct, "-", ""},
+	} {
+		heard = nil
+		step.do(step.conn)
+		e.drain()
+		path := Path("")
+		for _, p := range e.present {
+			path = p.peer().Path
+		}
+		if got := strings.Join(heard, " "); got != step.want || path != step.path {
+			t.Errorf("%+v: heard %q, want %q; path %q, want %q", step.conn, got, step.want, path, step.path)
+		}
 	}
 }
 

@@ -25,7 +25,8 @@ type Host interface {
 	Connected() []p2p.Peer
 }
 
-// Config is what a coordinator works with. All fields but Brought, Tiers, OnPeer and Logger are required.
+// Config is what a coordinator works with. All fields but Brought, Tiers, OnPeer, OnRound
+// and Logger are required.
 type Config struct {
 	Host      Host
 	Self      identity.DeviceID
@@ -39,7 +40,10 @@ type Config struct {
 	Tiers *Tiers
 	// OnPeer is told when a device of the roster comes and goes, one call at a time. It may call the coordinator.
 	OnPeer func(device identity.DeviceID, online bool)
-	Logger *slog.Logger
+	// OnRound is told how each round ended that did not end with Serve; several may be at once. It may call the
+	// coordinator.
+	OnRound func(device identity.DeviceID, err error)
+	Logger  *slog.Logger
 }
 
 // Round is one tier's exchange with a device; both sides hold the union afterwards.

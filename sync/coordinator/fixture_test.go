@@ -144,6 +144,7 @@ type bench struct {
 
 	mu        sync.Mutex
 	connected map[identity.DeviceID]bool
+	paths     map[identity.DeviceID]p2p.Path                 // of connections; else QUIC
 	dial      func(context.Context, identity.DeviceID) error // outcome of a dial; nil: all are reachable
 	round     func(context.Context, identity.DeviceID) error // outcome of a round; nil: success at once
 	addresses func(identity.DeviceID) []string               // nil: all are known
@@ -270,7 +271,11 @@ func (b *bench) Connected() []p2p.Peer {
 	defer b.mu.Unlock()
 	var out []p2p.Peer
 	for device := range b.connected {
-		out = append(out, p2p.Peer{Device: device, Class: p2p.Member})
+		path, ok := b.paths[device]
+		if !ok {
+			path = p2p.PathQUIC
+		}
+		out = append(out, p2p.Peer{Device: device, Class: p2p.Member, Path: path})
 	}
 	return append(out, p2p.Peer{Device: identity.DeviceID{0xee}, Class: p2p.Guest})
 }

@@ -34,6 +34,9 @@ type peer struct {
 	pause    time.Duration
 	failures time.Duration // pause after failed rounds; 0: the last one succeeded
 	synced   bool          // a round has completed since it is present
+
+	count   counts
+	lastErr error // of the last round or dial, nil if it succeeded
 }
 
 // fresh begins with a device that is present from now on: a round is due.

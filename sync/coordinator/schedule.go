@@ -86,18 +86,25 @@ func (c *Coordinator) round(ctx context.Context, p *peer, begin, conn uint64, hi
 	if p.present && p.conn == conn { // else what follows is for another connection
 		p.roundEnded(now, hinted, news, err)
 	}
+	ended := ctx.Err() == nil
+	if ended {
+		p.counted(&p.count.Rounds, &p.count.FailedRounds, err)
+	}
 	switch {
 	case err == nil:
 		c.lastErr = nil
 		c.done = max(c.done, begin)
 		close(c.synced)
 		c.synced = make(chan struct{})
-	case ctx.Err() == nil && p.conn == conn:
+	case ended && p.conn == conn:
 		c.lastErr = err
 	}
 	c.mu.Unlock()
-	if err != nil && ctx.Err() == nil {
-		c.cfg.Logger.Debug("coordinator: round failed", "err", err)
+	if err != nil && ended {
+		c.cfg.Logger.Debug("coordinator: round failed", "device", p.id.Short(), "err", err)
+	}
+	if ended && c.cfg.OnRound != nil {
+		c.cfg.OnRound(p.id, err)
 	}
 	if errors.Is(err, p2p.ErrNotConnected) {
 		c.Refresh() // our picture is wrong
@@ -190,6 +197,9 @@ func (c *Coordinator) dial(ctx context.Context, p *peer, target p2p.Target) {
 	now := time.Now()
 	c.mu.Lock()
 	p.dialing, p.dialed = false, now
+	if ctx.Err() == nil {
+		p.counted(&p.count.Dials, &p.count.FailedDials, err)
+	}
 	switch {
 	case err == nil:
 		p.dialAt = now.Add(firstBackoff)

@@ -173,6 +173,12 @@ func (j *Journal) flush() (signed []*envelope.Envelope) {
 		j.unsent = append(j.unsent, signed...)
 		j.poke(j.wakeSend)
 	}
+	if len(j.outbox) != j.heldWas {
+		j.heldWas = len(j.outbox)
+		for _, fn := range j.onHeld {
+			j.tell(fn)
+		}
+	}
 	return signed
 }
 

@@ -198,10 +198,15 @@ func TestHeldWithoutAnEpoch(t *testing.T) {
 	if got := ada.text("script"); got != "held " {
 		t.Fatalf("after a restart: %q", got)
 	}
+	var told []int
+	ada.OnHeld(func() { told = append(told, ada.Held()) })
 	ada.write("script", "more")
+	if len(told) != 1 || told[0] != ada.Held() || told[0] < 2 {
+		t.Fatalf("told %v, %d are held", told, ada.Held())
+	}
 	epoch := ada.gov.propose(governance.KindKeyEpoch, ada.gov.mint(identity.MemberID{}))
-	if ada.Held() != 0 {
-		t.Fatalf("%d held with an epoch", ada.Held())
+	if ada.Held() != 0 || told[len(told)-1] != 0 {
+		t.Fatalf("%d held with an epoch, told %v", ada.Held(), told)
 	}
 	w.events = append(w.events, epoch)
 	ben := w.open(b)

@@ -79,6 +79,8 @@ type Journal struct {
 	onOwn   []func(*envelope.Envelope)
 	onGap   []func(Gap)
 	onAlert []func(Alert)
+	onHeld  []func()
+	heldWas int // length of the outbox when onHeld was last told
 
 	idle *sync.Cond // something has been done; see Settled
 }
@@ -337,6 +339,14 @@ func (j *Journal) OnAlert(fn func(Alert)) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.onAlert = append(j.onAlert, fn)
+}
+
+// OnHeld calls fn when [Journal.Held] has changed.
+func (j *Journal) OnHeld(fn func()) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.onHeld = append(j.onHeld, fn)
+	j.heldWas = len(j.outbox)
 }
 
 // Changed tells the journal that the governance log or the keys have changed: what waited is judged again, documents
