@@ -6,7 +6,7 @@ PLATFORMS = linux/amd64 darwin/arm64 windows/amd64
 # Rooms with concurrency or unsafe sharing to find; the pure rooms would only be slower.
 RACE = . ./crdt ./internal/feed ./internal/task ./internal/store ./internal/p2p ./keystore/... ./sync/...
 
-.PHONY: build test race lint cross long fuzz quickstart
+.PHONY: build test race lint cross long fuzz quickstart scenarios
 
 build:
 	CGO_ENABLED=0 $(GO) build ./...
@@ -16,6 +16,10 @@ test:
 
 race:
 	$(GO) test -race $(RACE)
+
+# The attacks that the project knows, one line each; see internal/testbed/scenario.
+scenarios:
+	$(GO) run ./internal/testbed/scenario/report -p=1 ./...
 
 lint:
 	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "gofmt wants: $$unformatted"; exit 1; fi
