@@ -13,6 +13,7 @@ import (
 
 	"github.com/studio-whip/collab/crypto/sign"
 	"github.com/studio-whip/collab/identity"
+	"github.com/studio-whip/collab/internal/testbed/scenario"
 	"github.com/studio-whip/collab/internal/wire"
 )
 
@@ -50,82 +51,90 @@ func quorumError(t *testing.T, err error, have, need int) *QuorumError {
 
 // Scenario 1: two shares are identical.
 func TestScenario1IdenticalShares(t *testing.T) {
-	s, c := shelves(3)
-	root := found(t, newFounder(t, 1).founding(2, c...))
-	ref, raw := s[0].only(t)
-	copied := newShelf("a copy")
-	copied.shares[ref] = raw
-	err := authorize(t, root, c[0], copied)
-	q := quorumError(t, err, 1, 2)
-	if !errors.Is(q.Answers["a copy"], ErrShareDuplicate) || q.Answers["shelf 1"] != nil || !errors.Is(err, ErrShareDuplicate) {
-		t.Fatalf("answers %v", q.Answers)
-	}
-	if err := authorize(t, root, c[0], copied, c[2]); err != nil {
-		t.Fatalf("a copy and two good shares: %v", err)
-	}
+	scenario.Run(t, 1, "two shares are identical: ErrShareDuplicate, the key is not built", func(t *testing.T) {
+		s, c := shelves(3)
+		root := found(t, newFounder(t, 1).founding(2, c...))
+		ref, raw := s[0].only(t)
+		copied := newShelf("a copy")
+		copied.shares[ref] = raw
+		err := authorize(t, root, c[0], copied)
+		q := quorumError(t, err, 1, 2)
+		if !errors.Is(q.Answers["a copy"], ErrShareDuplicate) || q.Answers["shelf 1"] != nil || !errors.Is(err, ErrShareDuplicate) {
+			t.Fatalf("answers %v", q.Answers)
+		}
+		if err := authorize(t, root, c[0], copied, c[2]); err != nil {
+			t.Fatalf("a copy and two good shares: %v", err)
+		}
+	})
 }
 
 // Scenario 3: a share of another ceremony of the same project is named; the other two still finish.
 func TestScenario3OtherCeremony(t *testing.T) {
-	f := newFounder(t, 1)
-	s, c := shelves(3)
-	root := found(t, f.founding(2, c...))
-	older, olderC := shelves(2)
-	before := found(t, f.founding(2, olderC...))
-	// The same project once had the ceremony of before.
-	root.superseded = append(root.superseded, before.ShareSets[0].Ceremony)
-	ref, _ := s[0].only(t)
-	_, s[0].shares[ref] = older[0].only(t)
-	health := CheckShares(t.Context(), root, c)
-	var named *ShareError
-	if !errors.As(health[0].Err, &named) || named.Custodian != "shelf 1" || !errors.Is(named, ErrShareOtherCeremony) {
-		t.Fatalf("the share was not named: %v", health[0].Err)
-	}
-	if health[1].Err != nil || health[2].Err != nil {
-		t.Fatalf("good shares were blamed: %v", health)
-	}
-	if err := authorize(t, root, c...); err != nil {
-		t.Fatalf("the other two did not finish: %v", err)
-	}
-	q := quorumError(t, authorize(t, root, c[0], c[1]), 1, 2)
-	if !errors.Is(q.Answers["shelf 1"], ErrShareOtherCeremony) {
-		t.Fatalf("answers %v", q.Answers)
-	}
+	scenario.Run(t, 3, "a share from another ceremony of the project: named, the other two finish", func(t *testing.T) {
+		f := newFounder(t, 1)
+		s, c := shelves(3)
+		root := found(t, f.founding(2, c...))
+		older, olderC := shelves(2)
+		before := found(t, f.founding(2, olderC...))
+		// The same project once had the ceremony of before.
+		root.superseded = append(root.superseded, before.ShareSets[0].Ceremony)
+		ref, _ := s[0].only(t)
+		_, s[0].shares[ref] = older[0].only(t)
+		health := CheckShares(t.Context(), root, c)
+		var named *ShareError
+		if !errors.As(health[0].Err, &named) || named.Custodian != "shelf 1" || !errors.Is(named, ErrShareOtherCeremony) {
+			t.Fatalf("the share was not named: %v", health[0].Err)
+		}
+		if health[1].Err != nil || health[2].Err != nil {
+			t.Fatalf("good shares were blamed: %v", health)
+		}
+		if err := authorize(t, root, c...); err != nil {
+			t.Fatalf("the other two did not finish: %v", err)
+		}
+		q := quorumError(t, authorize(t, root, c[0], c[1]), 1, 2)
+		if !errors.Is(q.Answers["shelf 1"], ErrShareOtherCeremony) {
+			t.Fatalf("answers %v", q.Answers)
+		}
+	})
 }
 
 // Scenario 4: a flipped bit in one of three shares; wherever it is, that share is named and the others finish.
 func TestScenario4BitFlip(t *testing.T) {
-	s, c := shelves(3)
-	root := found(t, newFounder(t, 1).founding(2, c...))
-	ref, good := s[1].only(t)
-	for bit := range 8 * len(good) {
-		bad := bytes.Clone(good)
-		bad[bit/8] ^= 1 << (bit % 8)
-		s[1].shares[ref] = bad
-		health := CheckShares(t.Context(), root, c)
-		if !errors.Is(health[1].Err, ErrShareCorrupt) || health[0].Err != nil || health[2].Err != nil {
-			t.Fatalf("bit %d: %v", bit, health)
+	scenario.Run(t, 4, "each bit of one share in three flipped in turn: that share is named, the others finish", func(t *testing.T) {
+		s, c := shelves(3)
+		root := found(t, newFounder(t, 1).founding(2, c...))
+		ref, good := s[1].only(t)
+		for bit := range 8 * len(good) {
+			bad := bytes.Clone(good)
+			bad[bit/8] ^= 1 << (bit % 8)
+			s[1].shares[ref] = bad
+			health := CheckShares(t.Context(), root, c)
+			if !errors.Is(health[1].Err, ErrShareCorrupt) || health[0].Err != nil || health[2].Err != nil {
+				t.Fatalf("bit %d: %v", bit, health)
+			}
 		}
-	}
-	if err := authorize(t, root, c...); err != nil {
-		t.Fatal(err)
-	}
+		if err := authorize(t, root, c...); err != nil {
+			t.Fatal(err)
+		}
+	})
 }
 
 // Scenario 5: k-1 shares give a typed error without any part of a share or key in it.
 func TestScenario5TooFewShares(t *testing.T) {
-	s, c := shelves(5)
-	root := found(t, newFounder(t, 1).founding(3, c...))
-	err := authorize(t, root, c[0], c[3], newShelf("empty"))
-	q := quorumError(t, err, 2, 3)
-	if !errors.Is(q.Answers["empty"], ErrNoShare) || !errors.Is(err, ErrNoShare) {
-		t.Fatalf("answers %v", q.Answers)
-	}
-	quorumError(t, authorize(t, root), 0, 3)
-	quorumError(t, authorize(t, root, nil, c[0]), 1, 3)
-	for _, shelf := range s {
-		checkHidden(t, shareOf(t, shelf), err.Error(), fmt.Sprintf("%v %+v %#v", err, err, q))
-	}
+	scenario.Run(t, 5, "k-1 shares: *QuorumError, no part of a share in any error", func(t *testing.T) {
+		s, c := shelves(5)
+		root := found(t, newFounder(t, 1).founding(3, c...))
+		err := authorize(t, root, c[0], c[3], newShelf("empty"))
+		q := quorumError(t, err, 2, 3)
+		if !errors.Is(q.Answers["empty"], ErrNoShare) || !errors.Is(err, ErrNoShare) {
+			t.Fatalf("answers %v", q.Answers)
+		}
+		quorumError(t, authorize(t, root), 0, 3)
+		quorumError(t, authorize(t, root, nil, c[0]), 1, 3)
+		for _, shelf := range s {
+			checkHidden(t, shareOf(t, shelf), err.Error(), fmt.Sprintf("%v %+v %#v", err, err, q))
+		}
+	})
 }
 
 // checkHidden fails if a text shows six bytes of a share in a row, in hex or as numbers.
@@ -336,27 +345,29 @@ func TestMutatedShareSets(t *testing.T) {
 
 // Scenario 78: an Ed25519 half that verifies anything is refused where it is first read: in the holder list.
 func TestScenario78HolderKey(t *testing.T) {
-	f := newFounder(t, 1)
-	_, c := shelves(2)
-	root := found(t, f.founding(2, c...))
-	for _, tt := range []struct{ name, half string }{
-		{"small order: the identity", "0100000000000000000000000000000000000000000000000000000000000000"},
-		{"small order: order 8", "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05"},
-		{"not canonical", "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f"},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			half, err := hex.DecodeString(tt.half)
-			if err != nil {
-				t.Fatal(err)
-			}
-			raw := rebuildRecord(t, root, func(core *rootCore) {
-				copy(core.Holders[0].Key[sign.PublicKeySize-32:], half)
+	scenario.Run(t, 78, "a small-order or non-canonical Ed25519 half in the holder list: refused where first read", func(t *testing.T) {
+		f := newFounder(t, 1)
+		_, c := shelves(2)
+		root := found(t, f.founding(2, c...))
+		for _, tt := range []struct{ name, half string }{
+			{"small order: the identity", "0100000000000000000000000000000000000000000000000000000000000000"},
+			{"small order: order 8", "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05"},
+			{"not canonical", "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f"},
+		} {
+			t.Run(tt.name, func(t *testing.T) {
+				half, err := hex.DecodeString(tt.half)
+				if err != nil {
+					t.Fatal(err)
+				}
+				raw := rebuildRecord(t, root, func(core *rootCore) {
+					copy(core.Holders[0].Key[sign.PublicKeySize-32:], half)
+				})
+				if _, err := ParseRoot(raw); !errors.Is(err, sign.ErrPublicKey) {
+					t.Fatalf("got %v", err)
+				}
 			})
-			if _, err := ParseRoot(raw); !errors.Is(err, sign.ErrPublicKey) {
-				t.Fatalf("got %v", err)
-			}
-		})
-	}
+		}
+	})
 }
 
 // rebuildRecord changes a record's core and keeps its signatures.

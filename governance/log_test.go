@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/studio-whip/collab/crypto/sign"
+	"github.com/studio-whip/collab/internal/testbed/scenario"
 	"github.com/studio-whip/collab/internal/wire"
 )
 
@@ -21,60 +22,62 @@ func small(t testing.TB) *team {
 
 // Scenario 27: what has the wrong structure is refused before it is stored.
 func TestScenario27StructureIsRefused(t *testing.T) {
-	tm := small(t)
-	edited := func(edit func(*eventCore)) step {
-		s := chainStep("B", 1)
-		s.edit = edit
-		return s
-	}
-	id := func(k byte) EventID { return EventID{k} }
-	for _, tc := range []struct {
-		name string
-		step step
-		on   string
-		want error
-	}{
-		{"17 parents", edited(func(c *eventCore) {
-			for k := range byte(17) {
-				c.Parents = append(c.Parents, id(k))
-			}
-			c.Parents = wire.SortIDs(c.Parents)
-		}), "c", ErrEvent},
-		{"no parents", edited(func(c *eventCore) { c.Parents = nil }), "c", ErrEvent},
-		{"depth too great", edited(func(c *eventCore) { c.Depth++ }), "c", ErrEvent},
-		{"depth too small", edited(func(c *eventCore) { c.Depth-- }), "c", ErrEvent},
-		{"depth 0", edited(func(c *eventCore) { c.Depth = 0 }), "c", ErrEvent},
-		{"parents not sorted", edited(func(c *eventCore) { c.Parents = []EventID{id(2), id(1)} }), "c", ErrEvent},
-		{"parent twice", edited(func(c *eventCore) { c.Parents = []EventID{id(1), id(1)} }), "c", ErrEvent},
-		{"number 0", edited(func(c *eventCore) { c.Aseq = 0 }), "c", ErrEvent},
-		{"previous one missing", edited(func(c *eventCore) { c.Aseq = 2 }), "c", ErrEvent},
-		{"previous one of another", edited(func(c *eventCore) { p := tm.ids["c"]; c.Aseq, c.Aprev = 4, &p }), "c", ErrEvent},
-		{"previous one not in the past", edited(func(c *eventCore) { p := id(9); c.Aseq, c.Aprev = 2, &p }), "c", ErrEvent},
-		{"previous one of the first", edited(func(c *eventCore) { p := tm.ids["c"]; c.Aprev = &p }), "c", ErrEvent},
-		{"cosigner's number wrong", edited(func(c *eventCore) { c.Cosigners[0].Aseq = 2 }).and("A"), "c", ErrEvent},
-		{"author as cosigner", edited(func(c *eventCore) { c.Cosigners[0].Device = c.Device }).and("A"), "c", ErrEvent},
-		{"cosigner nobody knows", chainStep("B", 1).and("D"), "c", ErrUnknownDevice},
-		{"author nobody knows", chainStep("D", 1), "c", ErrUnknownDevice},
-		{"author introduced later", chainStep("C", 1), "b", ErrUnknownDevice},
-		{"another project", edited(func(c *eventCore) { c.Project[0]++ }), "c", ErrForeign},
-		{"unknown root record", edited(func(c *eventCore) { c.Root[0]++ }), "c", ErrForeign},
-		{"newer version", edited(func(c *eventCore) { c.V = 2 }), "c", wire.ErrVersion},
-		{"rests on the root record", chainStep("A", 1), "G", ErrEvent},
-		{"body of another kind", edited(func(c *eventCore) { c.Kind = KindRoleGrant }), "c", wire.ErrMalformed},
-		{"chain 0", chainStep("B", 0), "c", ErrEvent},
-		{"no holder of the root", edited(func(c *eventCore) { c.Holders[0] = tm.member("B") }).byRoot(), "c", ErrEvent},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			before := tm.log.Len()
-			_, err := tm.log.Add(tm.make(tc.step, tc.on))
-			if !errors.Is(err, tc.want) {
-				t.Errorf("got %v, want %v", err, tc.want)
-			}
-			if tm.log.Len() != before || len(tm.log.Missing()) > 0 {
-				t.Error("something was stored")
-			}
-		})
-	}
+	scenario.Run(t, 27, "17 parents, a lie about depth, unsorted parents, missing own previous event: refused before storage", func(t *testing.T) {
+		tm := small(t)
+		edited := func(edit func(*eventCore)) step {
+			s := chainStep("B", 1)
+			s.edit = edit
+			return s
+		}
+		id := func(k byte) EventID { return EventID{k} }
+		for _, tc := range []struct {
+			name string
+			step step
+			on   string
+			want error
+		}{
+			{"17 parents", edited(func(c *eventCore) {
+				for k := range byte(17) {
+					c.Parents = append(c.Parents, id(k))
+				}
+				c.Parents = wire.SortIDs(c.Parents)
+			}), "c", ErrEvent},
+			{"no parents", edited(func(c *eventCore) { c.Parents = nil }), "c", ErrEvent},
+			{"depth too great", edited(func(c *eventCore) { c.Depth++ }), "c", ErrEvent},
+			{"depth too small", edited(func(c *eventCore) { c.Depth-- }), "c", ErrEvent},
+			{"depth 0", edited(func(c *eventCore) { c.Depth = 0 }), "c", ErrEvent},
+			{"parents not sorted", edited(func(c *eventCore) { c.Parents = []EventID{id(2), id(1)} }), "c", ErrEvent},
+			{"parent twice", edited(func(c *eventCore) { c.Parents = []EventID{id(1), id(1)} }), "c", ErrEvent},
+			{"number 0", edited(func(c *eventCore) { c.Aseq = 0 }), "c", ErrEvent},
+			{"previous one missing", edited(func(c *eventCore) { c.Aseq = 2 }), "c", ErrEvent},
+			{"previous one of another", edited(func(c *eventCore) { p := tm.ids["c"]; c.Aseq, c.Aprev = 4, &p }), "c", ErrEvent},
+			{"previous one not in the past", edited(func(c *eventCore) { p := id(9); c.Aseq, c.Aprev = 2, &p }), "c", ErrEvent},
+			{"previous one of the first", edited(func(c *eventCore) { p := tm.ids["c"]; c.Aprev = &p }), "c", ErrEvent},
+			{"cosigner's number wrong", edited(func(c *eventCore) { c.Cosigners[0].Aseq = 2 }).and("A"), "c", ErrEvent},
+			{"author as cosigner", edited(func(c *eventCore) { c.Cosigners[0].Device = c.Device }).and("A"), "c", ErrEvent},
+			{"cosigner nobody knows", chainStep("B", 1).and("D"), "c", ErrUnknownDevice},
+			{"author nobody knows", chainStep("D", 1), "c", ErrUnknownDevice},
+			{"author introduced later", chainStep("C", 1), "b", ErrUnknownDevice},
+			{"another project", edited(func(c *eventCore) { c.Project[0]++ }), "c", ErrForeign},
+			{"unknown root record", edited(func(c *eventCore) { c.Root[0]++ }), "c", ErrForeign},
+			{"newer version", edited(func(c *eventCore) { c.V = 2 }), "c", wire.ErrVersion},
+			{"rests on the root record", chainStep("A", 1), "G", ErrEvent},
+			{"body of another kind", edited(func(c *eventCore) { c.Kind = KindRoleGrant }), "c", wire.ErrMalformed},
+			{"chain 0", chainStep("B", 0), "c", ErrEvent},
+			{"no holder of the root", edited(func(c *eventCore) { c.Holders[0] = tm.member("B") }).byRoot(), "c", ErrEvent},
+		} {
+			t.Run(tc.name, func(t *testing.T) {
+				before := tm.log.Len()
+				_, err := tm.log.Add(tm.make(tc.step, tc.on))
+				if !errors.Is(err, tc.want) {
+					t.Errorf("got %v, want %v", err, tc.want)
+				}
+				if tm.log.Len() != before || len(tm.log.Missing()) > 0 {
+					t.Error("something was stored")
+				}
+			})
+		}
+	})
 }
 
 func TestSignaturesAreVerified(t *testing.T) {
@@ -110,38 +113,46 @@ func TestSignaturesAreVerified(t *testing.T) {
 // Scenario 28: a peer sends events whose parents never come. The buffer stays within its bounds and the other
 // peers' events still arrive.
 func TestScenario28OrphansAreBounded(t *testing.T) {
-	tm := small(t)
-	late := newTeam(t, 2)
-	late.root, late.f, late.log = tm.root, tm.f, NewLog(tm.root)
-	junk := func(n uint64) []byte {
-		s := chainStep("B", 1)
-		s.edit = func(c *eventCore) { c.THint = &n; c.Parents = []EventID{{1, byte(n), byte(n >> 8)}} }
-		return tm.make(s, "c")
-	}
-	full, at := 0, 0
-	for n := range uint64(MaxPeerOrphans + 50) {
-		if _, err := late.log.AddFrom("flooder", junk(n)); errors.Is(err, ErrOrphansFull) {
-			full++
-		} else if err != nil {
-			t.Fatal(err)
-		} else {
-			at++
-		}
-	}
-	if full != 50 || at != MaxPeerOrphans {
-		t.Errorf("%d taken and %d refused, want %d and 50", at, full, MaxPeerOrphans)
-	}
-	if u := late.log.orphans.byPeer["flooder"]; u.bytes > MaxPeerOrphanBytes {
-		t.Errorf("the peer takes %d bytes", u.bytes)
-	}
-	for k := len(tm.raws) - 1; k >= 0; k-- { // the honest peer's, last first
-		if _, err := late.log.AddFrom("honest", tm.raws[k]); err != nil {
+	scenario.Run(t, 28, "10 000 orphan events from one peer: its share of the buffer is full, the honest peer's events still arrive", func(t *testing.T) {
+		const flood = 10_000
+		tm := small(t)
+		late := newTeam(t, 2)
+		late.root, late.f, late.log = tm.root, tm.f, NewLog(tm.root)
+		var signed wire.Signed // its signatures fit none of the others, which nobody can know before the parents are here
+		if err := wire.Unmarshal(tm.make(chainStep("B", 1), "c"), &signed, MaxEvent); err != nil {
 			t.Fatal(err)
 		}
-	}
-	if late.log.State().Digest() != tm.log.State().Digest() {
-		t.Error("the honest peer's events did not arrive")
-	}
+		var core eventCore
+		if err := wire.Unmarshal(signed.Core, &core, MaxEventCore); err != nil {
+			t.Fatal(err)
+		}
+		full, at := 0, 0
+		for n := range uint64(flood) {
+			core.THint, core.Parents = &n, []EventID{{1, byte(n), byte(n >> 8)}}
+			signed.Core = wire.Marshal(core)
+			if _, err := late.log.AddFrom("flooder", wire.Marshal(signed)); errors.Is(err, ErrOrphansFull) {
+				full++
+			} else if err != nil {
+				t.Fatal(err)
+			} else {
+				at++
+			}
+		}
+		if full != flood-MaxPeerOrphans || at != MaxPeerOrphans {
+			t.Errorf("%d taken and %d refused, want %d taken", at, full, MaxPeerOrphans)
+		}
+		if u := late.log.orphans.byPeer["flooder"]; u.bytes > MaxPeerOrphanBytes {
+			t.Errorf("the peer takes %d bytes", u.bytes)
+		}
+		for k := len(tm.raws) - 1; k >= 0; k-- { // the honest peer's, last first
+			if _, err := late.log.AddFrom("honest", tm.raws[k]); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if late.log.State().Digest() != tm.log.State().Digest() {
+			t.Error("the honest peer's events did not arrive")
+		}
+	})
 }
 
 // With many peers flooding at once the buffer as a whole stays bounded, and the one who fills most of it pays.

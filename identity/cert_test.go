@@ -10,6 +10,7 @@ import (
 
 	"github.com/studio-whip/collab/crypto/derive"
 	"github.com/studio-whip/collab/crypto/sign"
+	"github.com/studio-whip/collab/internal/testbed/scenario"
 	"github.com/studio-whip/collab/internal/wire"
 )
 
@@ -160,25 +161,27 @@ func bytes2(s [][]byte) [][]byte { return append([][]byte(nil), s...) }
 
 // Scenario 78: Ed25519 keys that verify anything are refused where they are first read.
 func TestScenario78UnusableEd25519Keys(t *testing.T) {
-	p := newPerson(t, 1)
-	for name, s := range badEd25519 {
-		bad := unhex(t, s)
-		spoil := func(key []byte) []byte { return append(bytes.Clone(key[:len(key)-len(bad)]), bad...) }
-		t.Run(name, func(t *testing.T) {
-			raw := resignIdentity(t, p.ik, p.cert.Raw, func(c *identityCore) { c.IK = spoil(c.IK) })
-			if _, err := ParseIdentityCert(raw); !errors.Is(err, sign.ErrPublicKey) {
-				t.Errorf("identity key: %v", err)
-			}
-			raw = resignDevice(t, p, func(c *deviceCore) { c.DK = spoil(c.DK) })
-			if _, err := ParseDeviceCert(raw); !errors.Is(err, sign.ErrPublicKey) {
-				t.Errorf("device key: %v", err)
-			}
-			raw = resignDevice(t, p, func(c *deviceCore) { copy(c.Peer[:], bad) })
-			if _, err := ParseDeviceCert(raw); !errors.Is(err, sign.ErrPublicKey) {
-				t.Errorf("transport key: %v", err)
-			}
-		})
-	}
+	scenario.Run(t, 78, "a small-order or non-canonical Ed25519 key in an identity or device certificate: refused where first read", func(t *testing.T) {
+		p := newPerson(t, 1)
+		for name, s := range badEd25519 {
+			bad := unhex(t, s)
+			spoil := func(key []byte) []byte { return append(bytes.Clone(key[:len(key)-len(bad)]), bad...) }
+			t.Run(name, func(t *testing.T) {
+				raw := resignIdentity(t, p.ik, p.cert.Raw, func(c *identityCore) { c.IK = spoil(c.IK) })
+				if _, err := ParseIdentityCert(raw); !errors.Is(err, sign.ErrPublicKey) {
+					t.Errorf("identity key: %v", err)
+				}
+				raw = resignDevice(t, p, func(c *deviceCore) { c.DK = spoil(c.DK) })
+				if _, err := ParseDeviceCert(raw); !errors.Is(err, sign.ErrPublicKey) {
+					t.Errorf("device key: %v", err)
+				}
+				raw = resignDevice(t, p, func(c *deviceCore) { copy(c.Peer[:], bad) })
+				if _, err := ParseDeviceCert(raw); !errors.Is(err, sign.ErrPublicKey) {
+					t.Errorf("transport key: %v", err)
+				}
+			})
+		}
+	})
 }
 
 // Either half of the composite signature alone is worth nothing.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/studio-whip/collab/crypto/sign"
 	"github.com/studio-whip/collab/identity"
+	"github.com/studio-whip/collab/internal/testbed/scenario"
 	"github.com/studio-whip/collab/internal/wire"
 )
 
@@ -95,27 +96,29 @@ func TestSecondHostServesTheSameCode(t *testing.T) {
 
 // Scenario 49: the holder of the code is told why, by a typed error.
 func TestScenario49TheHolderIsTold(t *testing.T) {
-	first := identity.MemberID{4, 2}
-	for _, tc := range []struct {
-		over, want error
-	}{
-		{ErrExpired, ErrExpired}, {ErrCancelled, ErrCancelled}, {ErrUsed, ErrUsed},
-		{&UsedError{First: first}, ErrUsed}, {ErrVoid, ErrVoid}, {ErrFull, ErrFull}, {errors.New("other"), ErrDenied},
-	} {
-		w := newWorld(t)
-		w.ended = tc.over
-		o := run(w.server(), w.guest())
-		if !errors.Is(o.guest, tc.want) || !errors.Is(o.host, tc.over) || o.welcome != nil {
-			t.Errorf("%v: host %v, guest %v", tc.over, o.host, o.guest)
+	scenario.Run(t, 49, "a code that is expired, cancelled, used or void: its holder gets a typed error, nobody is admitted", func(t *testing.T) {
+		first := identity.MemberID{4, 2}
+		for _, tc := range []struct {
+			over, want error
+		}{
+			{ErrExpired, ErrExpired}, {ErrCancelled, ErrCancelled}, {ErrUsed, ErrUsed},
+			{&UsedError{First: first}, ErrUsed}, {ErrVoid, ErrVoid}, {ErrFull, ErrFull}, {errors.New("other"), ErrDenied},
+		} {
+			w := newWorld(t)
+			w.ended = tc.over
+			o := run(w.server(), w.guest())
+			if !errors.Is(o.guest, tc.want) || !errors.Is(o.host, tc.over) || o.welcome != nil {
+				t.Errorf("%v: host %v, guest %v", tc.over, o.host, o.guest)
+			}
+			var used *UsedError
+			if errors.As(tc.over, &used) && (!errors.As(o.guest, &used) || used.First != first) {
+				t.Errorf("the guest is not told who used the code: %v", o.guest)
+			}
+			if w.admitted() != 0 {
+				t.Error("an ended invite admits")
+			}
 		}
-		var used *UsedError
-		if errors.As(tc.over, &used) && (!errors.As(o.guest, &used) || used.First != first) {
-			t.Errorf("the guest is not told who used the code: %v", o.guest)
-		}
-		if w.admitted() != 0 {
-			t.Error("an ended invite admits")
-		}
-	}
+	})
 }
 
 func TestDecisionsReachTheJoiner(t *testing.T) {
@@ -158,81 +161,85 @@ func TestHostFailureIsSilence(t *testing.T) {
 
 // Scenario 49, 51: whoever is not the holder of this code, on this channel, gets silence, and costs no signature.
 func TestScenario51StrangersGetSilence(t *testing.T) {
-	for _, tc := range []struct {
-		name   string
-		change func(w *world, s *Server, j *Joiner)
-		host   error
-	}{
-		{"another secret", func(w *world, _ *Server, j *Joiner) { c := *w.code; c.Secret[0] ^= 1; j.Code = &c }, ErrStranger},
-		{"another project's code", func(w *world, _ *Server, j *Joiner) { c := *w.code; c.Project[0] ^= 1; j.Code = &c }, ErrStranger},
-		{"another pin", func(w *world, _ *Server, j *Joiner) { c := *w.code; c.Root[0] ^= 1; j.Code = &c }, ErrStranger},
-		{"another pin's number", func(w *world, _ *Server, j *Joiner) { c := *w.code; c.RootVersion++; j.Code = &c }, ErrStranger},
-		{"hosts in another order", func(w *world, _ *Server, j *Joiner) {
-			c := *w.code
-			c.KEM = nil
-			c.Hosts = []Host{c.Hosts[1], c.Hosts[0]}
-			j.Code = &c
-		}, ErrStranger},
-		{"an invite of nobody", func(w *world, _ *Server, j *Joiner) { c := *w.code; c.Invite[0] ^= 1; j.Code = &c }, ErrStranger},
-		{"an invite of nobody, compact", func(w *world, _ *Server, j *Joiner) {
-			c := *w.code
-			c.Invite[0] ^= 1
-			c.KEM = nil
-			j.Code = &c
-		}, ErrStranger},
-		{"relayed channel", func(w *world, s *Server, _ *Joiner) { s.Exporter = [32]byte{8} }, ErrStranger},
-		{"another device on the channel", func(w *world, s *Server, _ *Joiner) { s.Remote = w.other.device }, ErrStranger},
-		{"a channel of another invite", func(w *world, s *Server, _ *Joiner) { s.Channel = wire.ID{1} }, ErrStranger},
-	} {
-		w := newWorld(t)
-		s, j := w.server(), w.guest()
-		tc.change(w, &s, &j)
-		o := run(s, j)
-		if !errors.Is(o.host, tc.host) || !errors.Is(o.guest, ErrNoAnswer) {
-			t.Errorf("%s: host %v, guest %v", tc.name, o.host, o.guest)
+	scenario.Run(t, 51, "a relayed handshake, and whoever does not hold this code: silence, nobody is admitted", func(t *testing.T) {
+		for _, tc := range []struct {
+			name   string
+			change func(w *world, s *Server, j *Joiner)
+			host   error
+		}{
+			{"another secret", func(w *world, _ *Server, j *Joiner) { c := *w.code; c.Secret[0] ^= 1; j.Code = &c }, ErrStranger},
+			{"another project's code", func(w *world, _ *Server, j *Joiner) { c := *w.code; c.Project[0] ^= 1; j.Code = &c }, ErrStranger},
+			{"another pin", func(w *world, _ *Server, j *Joiner) { c := *w.code; c.Root[0] ^= 1; j.Code = &c }, ErrStranger},
+			{"another pin's number", func(w *world, _ *Server, j *Joiner) { c := *w.code; c.RootVersion++; j.Code = &c }, ErrStranger},
+			{"hosts in another order", func(w *world, _ *Server, j *Joiner) {
+				c := *w.code
+				c.KEM = nil
+				c.Hosts = []Host{c.Hosts[1], c.Hosts[0]}
+				j.Code = &c
+			}, ErrStranger},
+			{"an invite of nobody", func(w *world, _ *Server, j *Joiner) { c := *w.code; c.Invite[0] ^= 1; j.Code = &c }, ErrStranger},
+			{"an invite of nobody, compact", func(w *world, _ *Server, j *Joiner) {
+				c := *w.code
+				c.Invite[0] ^= 1
+				c.KEM = nil
+				j.Code = &c
+			}, ErrStranger},
+			{"relayed channel", func(w *world, s *Server, _ *Joiner) { s.Exporter = [32]byte{8} }, ErrStranger},
+			{"another device on the channel", func(w *world, s *Server, _ *Joiner) { s.Remote = w.other.device }, ErrStranger},
+			{"a channel of another invite", func(w *world, s *Server, _ *Joiner) { s.Channel = wire.ID{1} }, ErrStranger},
+		} {
+			w := newWorld(t)
+			s, j := w.server(), w.guest()
+			tc.change(w, &s, &j)
+			o := run(s, j)
+			if !errors.Is(o.host, tc.host) || !errors.Is(o.guest, ErrNoAnswer) {
+				t.Errorf("%s: host %v, guest %v", tc.name, o.host, o.guest)
+			}
+			if w.admitted() != 0 {
+				t.Errorf("%s: admitted", tc.name)
+			}
 		}
-		if w.admitted() != 0 {
-			t.Errorf("%s: admitted", tc.name)
-		}
-	}
+	})
 }
 
 // Scenario 51: the guest sends nothing to anybody but a host of the code, and trusts no other host's answer.
 func TestScenario51WrongHost(t *testing.T) {
-	w := newWorld(t)
-	stranger := newPerson(t, 9)
-	for name, remote := range map[string]*identity.DeviceCert{
-		"not in the code":   stranger.device,
-		"other peer key":    {ID: w.host.device.ID, Peer: stranger.device.Peer},
-		"other certificate": {ID: stranger.device.ID, Peer: w.host.device.Peer},
-	} {
-		j := w.guest()
-		j.Remote = remote
-		var sent bytes.Buffer
-		if _, err := Join(newRandom(3), &sent, j); !errors.Is(err, ErrHost) || sent.Len() != 0 {
-			t.Errorf("%s: %v after %d bytes", name, err, sent.Len())
+	scenario.Run(t, 51, "a man in the middle with his own device, peer key or certificate: the guest ends the handshake", func(t *testing.T) {
+		w := newWorld(t)
+		stranger := newPerson(t, 9)
+		for name, remote := range map[string]*identity.DeviceCert{
+			"not in the code":   stranger.device,
+			"other peer key":    {ID: w.host.device.ID, Peer: stranger.device.Peer},
+			"other certificate": {ID: stranger.device.ID, Peer: w.host.device.Peer},
+		} {
+			j := w.guest()
+			j.Remote = remote
+			var sent bytes.Buffer
+			if _, err := Join(newRandom(3), &sent, j); !errors.Is(err, ErrHost) || sent.Len() != 0 {
+				t.Errorf("%s: %v after %d bytes", name, err, sent.Len())
+			}
 		}
-	}
-	for _, tc := range []struct {
-		name   string
-		change func(s *Server)
-		want   error
-	}{
-		{"another host's certificate", func(s *Server) { s.Identity, s.Device, s.Keys = w.other.id, w.other.device, w.other.keys }, ErrNoAnswer},
-		{"another's identity", func(s *Server) { s.Identity = w.other.id }, ErrHost},
-		{"another's signature", func(s *Server) { s.Keys = w.other.keys }, ErrHost},
-		{"another project's root", func(s *Server) { w.terms.Records = [][]byte{newRoot(t, w.host, "Other").Raw} }, ErrHost},
-		{"no root", func(s *Server) { w.terms.Records = nil }, ErrInvalid},
-		{"a damaged root", func(s *Server) { w.terms.Records = [][]byte{w.root.Raw[:len(w.root.Raw)-1]} }, ErrInvalid},
-		{"another key than the code's hash", func(s *Server) { w.code.KEM = nil; w.terms.KEM = w.other.keys.KEM }, ErrHost},
-	} {
-		w = newWorld(t)
-		s, j := w.server(), w.guest()
-		tc.change(&s)
-		if o := run(s, j); !errors.Is(o.guest, tc.want) || w.admitted() != 0 {
-			t.Errorf("%s: host %v, guest %v", tc.name, o.host, o.guest)
+		for _, tc := range []struct {
+			name   string
+			change func(s *Server)
+			want   error
+		}{
+			{"another host's certificate", func(s *Server) { s.Identity, s.Device, s.Keys = w.other.id, w.other.device, w.other.keys }, ErrNoAnswer},
+			{"another's identity", func(s *Server) { s.Identity = w.other.id }, ErrHost},
+			{"another's signature", func(s *Server) { s.Keys = w.other.keys }, ErrHost},
+			{"another project's root", func(s *Server) { w.terms.Records = [][]byte{newRoot(t, w.host, "Other").Raw} }, ErrHost},
+			{"no root", func(s *Server) { w.terms.Records = nil }, ErrInvalid},
+			{"a damaged root", func(s *Server) { w.terms.Records = [][]byte{w.root.Raw[:len(w.root.Raw)-1]} }, ErrInvalid},
+			{"another key than the code's hash", func(s *Server) { w.code.KEM = nil; w.terms.KEM = w.other.keys.KEM }, ErrHost},
+		} {
+			w = newWorld(t)
+			s, j := w.server(), w.guest()
+			tc.change(&s)
+			if o := run(s, j); !errors.Is(o.guest, tc.want) || w.admitted() != 0 {
+				t.Errorf("%s: host %v, guest %v", tc.name, o.host, o.guest)
+			}
 		}
-	}
+	})
 }
 
 // The code's holder presents what does not belong together.
@@ -330,28 +337,30 @@ func play(s Server, frames ...[]byte) (*player, error) {
 
 // Scenario 47: M1 and M3 recorded on one connection are worth nothing on another, and M3 nothing even on its own.
 func TestScenario47Replay(t *testing.T) {
-	w := newWorld(t)
-	frames := record(t, w)
-	if len(frames) != 3 {
-		t.Fatalf("%d frames sent", len(frames))
-	}
-	again := w.server()
-	again.Exporter = [32]byte{99}
-	p, err := play(again, frames...)
-	if !errors.Is(err, ErrStranger) || p.out.Len() != 0 {
-		t.Errorf("M1 on a new connection: %v, %d bytes of answer", err, p.out.Len())
-	}
-	// On the same connection M1 repeats itself, but the host's hedged answer changes th2, so M3 does not open.
-	if _, err = play(w.server(), frames...); !errors.Is(err, ErrInvalid) {
-		t.Errorf("M3 again: %v", err)
-	}
-	if w.admitted() != 1 {
-		t.Errorf("%d admissions, want the one that was recorded", w.admitted())
-	}
-	// M3 in place of M1.
-	if p, err = play(w.server(), frames[1]); err == nil || p.out.Len() != 0 {
-		t.Errorf("M3 first: %v", err)
-	}
+	scenario.Run(t, 47, "M1 and M3 replayed on a new connection and on their own: rejected, the invite is not consumed", func(t *testing.T) {
+		w := newWorld(t)
+		frames := record(t, w)
+		if len(frames) != 3 {
+			t.Fatalf("%d frames sent", len(frames))
+		}
+		again := w.server()
+		again.Exporter = [32]byte{99}
+		p, err := play(again, frames...)
+		if !errors.Is(err, ErrStranger) || p.out.Len() != 0 {
+			t.Errorf("M1 on a new connection: %v, %d bytes of answer", err, p.out.Len())
+		}
+		// On the same connection M1 repeats itself, but the host's hedged answer changes th2, so M3 does not open.
+		if _, err = play(w.server(), frames...); !errors.Is(err, ErrInvalid) {
+			t.Errorf("M3 again: %v", err)
+		}
+		if w.admitted() != 1 {
+			t.Errorf("%d admissions, want the one that was recorded", w.admitted())
+		}
+		// M3 in place of M1.
+		if p, err = play(w.server(), frames[1]); err == nil || p.out.Len() != 0 {
+			t.Errorf("M3 first: %v", err)
+		}
+	})
 }
 
 // Every single damaged byte of M1 ends in silence, before anything is signed.
@@ -375,43 +384,47 @@ func TestDamagedM1(t *testing.T) {
 
 // Scenario 51: a man in the middle who rewrites the list of suites breaks the MAC.
 func TestScenario51SuiteDowngrade(t *testing.T) {
-	w := newWorld(t)
-	raw := record(t, w)[0][4:]
-	m, err := decode1(raw)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, suites := range [][]uint16{{0, 1}, {1, 2}, {}, {2}, {1, 1}, {2, 1}} {
-		changed := *m
-		changed.Suites = suites
-		var framed bytes.Buffer
-		if err := writeFrame(&framed, wire.Marshal(changed)); err != nil {
+	scenario.Run(t, 51, "the list of suites rewritten under way: the MAC fails", func(t *testing.T) {
+		w := newWorld(t)
+		raw := record(t, w)[0][4:]
+		m, err := decode1(raw)
+		if err != nil {
 			t.Fatal(err)
 		}
-		p, err := play(w.server(), framed.Bytes())
-		if err == nil || p.out.Len() != 0 {
-			t.Errorf("suites %v: %v, %d bytes of answer", suites, err, p.out.Len())
+		for _, suites := range [][]uint16{{0, 1}, {1, 2}, {}, {2}, {1, 1}, {2, 1}} {
+			changed := *m
+			changed.Suites = suites
+			var framed bytes.Buffer
+			if err := writeFrame(&framed, wire.Marshal(changed)); err != nil {
+				t.Fatal(err)
+			}
+			p, err := play(w.server(), framed.Bytes())
+			if err == nil || p.out.Len() != 0 {
+				t.Errorf("suites %v: %v, %d bytes of answer", suites, err, p.out.Len())
+			}
 		}
-	}
+	})
 }
 
 // Scenario 100: a wrong MAC costs the host no signature.
 func TestScenario100WrongMACCostsNoSignature(t *testing.T) {
-	w := newWorld(t)
-	s := w.server()
-	s.Keys = &identity.DeviceKeys{KEM: w.host.keys.KEM} // a signature would panic
-	c := *w.code
-	c.Secret[31] ^= 1
-	j := w.guest()
-	j.Code = &c
-	for range 50 {
-		if o := run(s, j); !errors.Is(o.host, ErrStranger) {
-			t.Fatalf("host %v", o.host)
+	scenario.Run(t, 100, "an invite's id is known, its secret is not: wrong proofs cost the host no signature, the guest gets in", func(t *testing.T) {
+		w := newWorld(t)
+		s := w.server()
+		s.Keys = &identity.DeviceKeys{KEM: w.host.keys.KEM} // a signature would panic
+		c := *w.code
+		c.Secret[31] ^= 1
+		j := w.guest()
+		j.Code = &c
+		for range 50 {
+			if o := run(s, j); !errors.Is(o.host, ErrStranger) {
+				t.Fatalf("host %v", o.host)
+			}
 		}
-	}
-	if o := run(w.server(), w.guest()); o.guest != nil {
-		t.Fatalf("the guest is locked out: %v", o.guest)
-	}
+		if o := run(w.server(), w.guest()); o.guest != nil {
+			t.Fatalf("the guest is locked out: %v", o.guest)
+		}
+	})
 }
 
 // garble changes one bit of the n-th frame that the host sends.

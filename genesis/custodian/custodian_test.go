@@ -19,6 +19,7 @@ import (
 	"github.com/studio-whip/collab/identity"
 	"github.com/studio-whip/collab/internal/cost"
 	"github.com/studio-whip/collab/internal/disk"
+	"github.com/studio-whip/collab/internal/testbed/scenario"
 	"github.com/studio-whip/collab/internal/wire"
 	"github.com/studio-whip/collab/keystore/memory"
 )
@@ -319,48 +320,50 @@ func copyFile(t *testing.T, from, to string) {
 // Scenario 6: each two of three custodians, and all of them, rebuild the same key, each time from an empty directory
 // on another machine: new custodian objects, only the media carried over.
 func TestScenario6EveryPairRebuildsTheKeyElsewhere(t *testing.T) {
-	cost.ForTests(t)
-	here, ring, p := t.TempDir(), memory.New(), new(person)
-	root, err := genesis.Found(t.Context(), rand.Reader, testTime, founding(t,
-		File(filepath.Join(here, "stick")), KeyStore(ring), Phrase(p.ask, filepath.Join(here, "recovery"))))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if p.shown != 1 || p.asked != 0 {
-		t.Fatalf("the ceremony showed the phrase %d times and asked for it %d times", p.shown, p.asked)
-	}
-	for _, pick := range [][]string{{"stick", "ring"}, {"stick", "phrase"}, {"ring", "phrase"}, {"stick", "ring", "phrase"}} {
-		t.Run(strings.Join(pick, "+"), func(t *testing.T) {
-			there := t.TempDir()
-			var from []genesis.Custodian
-			for _, name := range pick {
-				switch name {
-				case "stick":
-					copyFile(t, filepath.Join(here, "stick"), filepath.Join(there, "stick"))
-					from = append(from, File(filepath.Join(there, "stick")))
-				case "ring":
-					from = append(from, KeyStore(ring))
-				case "phrase":
-					copyFile(t, filepath.Join(here, "recovery"), filepath.Join(there, "recovery"))
-					typed := " " + strings.ToUpper(strings.ReplaceAll(p.paper, " ", "\n ")) + "\t"
-					from = append(from, Phrase(func(context.Context, string) (string, error) { return typed, nil },
-						filepath.Join(there, "recovery")))
+	scenario.Run(t, 6, "each two of three custodians, and all, rebuild the key from an empty directory on another machine", func(t *testing.T) {
+		cost.ForTests(t)
+		here, ring, p := t.TempDir(), memory.New(), new(person)
+		root, err := genesis.Found(t.Context(), rand.Reader, testTime, founding(t,
+			File(filepath.Join(here, "stick")), KeyStore(ring), Phrase(p.ask, filepath.Join(here, "recovery"))))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if p.shown != 1 || p.asked != 0 {
+			t.Fatalf("the ceremony showed the phrase %d times and asked for it %d times", p.shown, p.asked)
+		}
+		for _, pick := range [][]string{{"stick", "ring"}, {"stick", "phrase"}, {"ring", "phrase"}, {"stick", "ring", "phrase"}} {
+			t.Run(strings.Join(pick, "+"), func(t *testing.T) {
+				there := t.TempDir()
+				var from []genesis.Custodian
+				for _, name := range pick {
+					switch name {
+					case "stick":
+						copyFile(t, filepath.Join(here, "stick"), filepath.Join(there, "stick"))
+						from = append(from, File(filepath.Join(there, "stick")))
+					case "ring":
+						from = append(from, KeyStore(ring))
+					case "phrase":
+						copyFile(t, filepath.Join(here, "recovery"), filepath.Join(there, "recovery"))
+						typed := " " + strings.ToUpper(strings.ReplaceAll(p.paper, " ", "\n ")) + "\t"
+						from = append(from, Phrase(func(context.Context, string) (string, error) { return typed, nil },
+							filepath.Join(there, "recovery")))
+					}
 				}
-			}
-			elsewhere, err := genesis.ParseRoot(root.Raw)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := useRoot(t, elsewhere, from); err != nil {
-				t.Fatal(err)
-			}
-			for _, h := range genesis.CheckShares(t.Context(), elsewhere, from) {
-				if h.Err != nil {
-					t.Errorf("drill at %s: %v", h.Custodian, h.Err)
+				elsewhere, err := genesis.ParseRoot(root.Raw)
+				if err != nil {
+					t.Fatal(err)
 				}
-			}
-		})
-	}
+				if err := useRoot(t, elsewhere, from); err != nil {
+					t.Fatal(err)
+				}
+				for _, h := range genesis.CheckShares(t.Context(), elsewhere, from) {
+					if h.Err != nil {
+						t.Errorf("drill at %s: %v", h.Custodian, h.Err)
+					}
+				}
+			})
+		}
+	})
 }
 
 // useRoot rebuilds the key and checks it against the record.
@@ -415,45 +418,47 @@ const wrongPhrase = "abandon abandon abandon abandon abandon abandon abandon aba
 
 // Scenario 6, second half: a wrong phrase gives a clear error, and nothing of what was typed.
 func TestScenario6WrongPhrase(t *testing.T) {
-	cost.ForTests(t)
-	p := new(person)
-	c := Phrase(p.ask, filepath.Join(t.TempDir(), "recovery"))
-	if err := c.Keep(t.Context(), refOf(1, 1), []byte("share")); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := c.Recall(t.Context(), refOf(1, 1)); err != nil { // uses up the remembered key
-		t.Fatal(err)
-	}
-	aborted := errors.New("window closed")
-	for _, tt := range []struct {
-		name, typed string
-		err         error
-		want        error
-	}{
-		{"other words", wrongPhrase, nil, ErrWrongPhrase},
-		{"eleven words", p.paper[:strings.LastIndex(p.paper, " ")], nil, ErrWrongPhrase},
-		{"word that is not on the list", "xyzzy " + p.paper, nil, ErrWrongPhrase},
-		{"nothing", "", nil, ErrWrongPhrase},
-		{"very long", strings.Repeat("abandon ", 1000), nil, ErrWrongPhrase},
-		{"person gives up", "", aborted, aborted},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			p.answer = func(string) (string, error) { return tt.typed, tt.err }
-			_, err := c.Recall(t.Context(), refOf(1, 1))
-			if !errors.Is(err, tt.want) {
-				t.Fatalf("got %v, want %v", err, tt.want)
-			}
-			for _, word := range []string{"xyzzy", "abandon", strings.Fields(p.paper)[0]} {
-				if strings.Contains(err.Error(), word+" ") {
-					t.Errorf("the error shows a typed word: %v", err)
+	scenario.Run(t, 6, "a wrong phrase: a clear error that shows no typed word", func(t *testing.T) {
+		cost.ForTests(t)
+		p := new(person)
+		c := Phrase(p.ask, filepath.Join(t.TempDir(), "recovery"))
+		if err := c.Keep(t.Context(), refOf(1, 1), []byte("share")); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Recall(t.Context(), refOf(1, 1)); err != nil { // uses up the remembered key
+			t.Fatal(err)
+		}
+		aborted := errors.New("window closed")
+		for _, tt := range []struct {
+			name, typed string
+			err         error
+			want        error
+		}{
+			{"other words", wrongPhrase, nil, ErrWrongPhrase},
+			{"eleven words", p.paper[:strings.LastIndex(p.paper, " ")], nil, ErrWrongPhrase},
+			{"word that is not on the list", "xyzzy " + p.paper, nil, ErrWrongPhrase},
+			{"nothing", "", nil, ErrWrongPhrase},
+			{"very long", strings.Repeat("abandon ", 1000), nil, ErrWrongPhrase},
+			{"person gives up", "", aborted, aborted},
+		} {
+			t.Run(tt.name, func(t *testing.T) {
+				p.answer = func(string) (string, error) { return tt.typed, tt.err }
+				_, err := c.Recall(t.Context(), refOf(1, 1))
+				if !errors.Is(err, tt.want) {
+					t.Fatalf("got %v, want %v", err, tt.want)
 				}
-			}
-		})
-	}
-	p.answer = nil
-	if share, err := c.Recall(t.Context(), refOf(1, 1)); err != nil || string(share) != "share" {
-		t.Fatalf("right phrase after wrong ones: %v", err)
-	}
+				for _, word := range []string{"xyzzy", "abandon", strings.Fields(p.paper)[0]} {
+					if strings.Contains(err.Error(), word+" ") {
+						t.Errorf("the error shows a typed word: %v", err)
+					}
+				}
+			})
+		}
+		p.answer = nil
+		if share, err := c.Recall(t.Context(), refOf(1, 1)); err != nil || string(share) != "share" {
+			t.Fatalf("right phrase after wrong ones: %v", err)
+		}
+	})
 }
 
 func TestPhraseMustBeTypedBack(t *testing.T) {

@@ -110,7 +110,7 @@ func TestTamperedObjects(t *testing.T) {
 }
 
 // A member who was offline through rotations opens the newest epoch and reads all of the past.
-func TestScenario39KeysOfEarlierEpochs(t *testing.T) {
+func TestKeysOfEarlierEpochs(t *testing.T) {
 	a, b := deviceOf(1), deviceOf(2)
 	var all []*Minted
 	for n := range 5 {
@@ -157,8 +157,8 @@ func TestScenario39KeysOfEarlierEpochs(t *testing.T) {
 	}
 }
 
-// Scenario 35: who was removed opens nothing of the new epoch, whatever he holds of the old one.
-func TestScenario35RemovedCannotOpen(t *testing.T) {
+// Who was removed opens nothing of the new epoch, whatever he holds of the old one.
+func TestRemovedCannotOpen(t *testing.T) {
 	a, removed := deviceOf(1), deviceOf(2)
 	before := mint(t, nil, a, removed)
 	after := mint(t, []IDKey{before.IDKey}, a)

@@ -17,6 +17,8 @@ import (
 	"github.com/libp2p/go-libp2p/p2p/security/noise"
 	libp2ptls "github.com/libp2p/go-libp2p/p2p/security/tls"
 	ma "github.com/multiformats/go-multiaddr"
+
+	"github.com/studio-whip/collab/internal/testbed/scenario"
 )
 
 // TestStockPeers connects to and from libp2p hosts that do not speak our protocols. They have a member's transport
@@ -81,43 +83,45 @@ func TestStockPeers(t *testing.T) {
 
 var classicalOnly = []tls.CurveID{tls.X25519, tls.CurveP256}
 
-func TestClassicalPeers(t *testing.T) {
-	anna, berta := newDevice(t, "anna"), newDevice(t, "berta")
-	for _, transport := range transports {
-		t.Run("client/"+transport, func(t *testing.T) {
-			checkLeaks(t)
-			seen := newRefusals()
-			h := start(t, anna, newRoster(anna, berta), seen.into)
-			c, err := rawDial(t, transport, target(t, anna, h, transport), berta.keys.Peer, classicalOnly)
-			if transport == "tcp" {
-				if err == nil {
-					t.Fatal("the handshake succeeded")
+func TestScenario66ClassicalPeers(t *testing.T) {
+	scenario.Run(t, 66, "TLS and QUIC handshakes without X25519MLKEM768: refused, the refusal is told", func(t *testing.T) {
+		anna, berta := newDevice(t, "anna"), newDevice(t, "berta")
+		for _, transport := range transports {
+			t.Run("client/"+transport, func(t *testing.T) {
+				checkLeaks(t)
+				seen := newRefusals()
+				h := start(t, anna, newRoster(anna, berta), seen.into)
+				c, err := rawDial(t, transport, target(t, anna, h, transport), berta.keys.Peer, classicalOnly)
+				if transport == "tcp" {
+					if err == nil {
+						t.Fatal("the handshake succeeded")
+					}
+				} else if err == nil { // QUIC's handshake may finish; nothing may follow
+					_, _ = c.Write(frameBytes(berta.prover(nil).dialerFrame(c.exporter, anna.cert.Peer, anna.cert.ID, member)))
+					if got := c.received(t); len(got) != 0 {
+						t.Errorf("received %d bytes", len(got))
+					}
+					seen.expect(t, ErrNotPostQuantum)
 				}
-			} else if err == nil { // QUIC's handshake may finish; nothing may follow
-				_, _ = c.Write(frameBytes(berta.prover(nil).dialerFrame(c.exporter, anna.cert.Peer, anna.cert.ID, member)))
-				if got := c.received(t); len(got) != 0 {
-					t.Errorf("received %d bytes", len(got))
-				}
-				seen.expect(t, ErrNotPostQuantum)
-			}
-			if n := len(h.swarm.Conns()); n != 0 {
-				t.Errorf("%d connections", n)
-			}
-		})
-		t.Run("server/"+transport, func(t *testing.T) {
-			checkLeaks(t)
-			addr := rawListen(t, transport, berta.keys.Peer, classicalOnly, func(c *rawConn) {
-				if raw, err := io.ReadAll(c); len(raw) > 0 {
-					t.Errorf("we sent %d bytes over a classical channel, %v", len(raw), err)
+				if n := len(h.swarm.Conns()); n != 0 {
+					t.Errorf("%d connections", n)
 				}
 			})
-			a := start(t, anna, newRoster(anna, berta))
-			_, err := a.Dial(timeout(t), Target{Device: berta.cert.ID, Peer: berta.cert.Peer, Addrs: []string{addr}})
-			if !errors.Is(err, ErrNotPostQuantum) {
-				t.Fatalf("%v, want %v", err, ErrNotPostQuantum)
-			}
-		})
-	}
+			t.Run("server/"+transport, func(t *testing.T) {
+				checkLeaks(t)
+				addr := rawListen(t, transport, berta.keys.Peer, classicalOnly, func(c *rawConn) {
+					if raw, err := io.ReadAll(c); len(raw) > 0 {
+						t.Errorf("we sent %d bytes over a classical channel, %v", len(raw), err)
+					}
+				})
+				a := start(t, anna, newRoster(anna, berta))
+				_, err := a.Dial(timeout(t), Target{Device: berta.cert.ID, Peer: berta.cert.Peer, Addrs: []string{addr}})
+				if !errors.Is(err, ErrNotPostQuantum) {
+					t.Fatalf("%v, want %v", err, ErrNotPostQuantum)
+				}
+			})
+		}
+	})
 }
 
 // childEnv makes the test binary run only [TestHybridSwitchedOff]'s other half, against the listener that it names.

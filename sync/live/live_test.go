@@ -16,6 +16,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/protocol"
 
 	"github.com/studio-whip/collab/governance"
+	"github.com/studio-whip/collab/internal/testbed/scenario"
 	"github.com/studio-whip/collab/internal/wire"
 	"github.com/studio-whip/collab/sync/journal"
 	"github.com/studio-whip/collab/sync/membership"
@@ -328,56 +329,58 @@ func TestSendRefused(t *testing.T) {
 // Scenario 104, for gossip: a member of one project of a node is told nothing of another one, not even that it is there,
 // hears nothing of it and cannot speak in it.
 func TestScenario104OtherProjects(t *testing.T) {
-	checkLeaks(t)
-	ada, ben := newNode(t, "Ada"), newNode(t, "Ben")
-	film := ada.found(newWorld())
-	b := ben.join(film, governance.Editor)
-	comic := ada.found(newWorld())
-	cleo, router := newEavesdropper(t, "Cleo")
-	c := cleo.adoptOnly(comic)
-	settle(t, film, b)
+	scenario.Run(t, 104, "a member of one project subscribes to another's topic and is grafted: nothing of it is sent", func(t *testing.T) {
+		checkLeaks(t)
+		ada, ben := newNode(t, "Ada"), newNode(t, "Ben")
+		film := ada.found(newWorld())
+		b := ben.join(film, governance.Editor)
+		comic := ada.found(newWorld())
+		cleo, router := newEavesdropper(t, "Cleo")
+		c := cleo.adoptOnly(comic)
+		settle(t, film, b)
 
-	// Cleo subscribes to the film's topic, whose name she has guessed, and to that of the comic.
-	heard := router.subscribe(film.name)
-	ours := router.subscribe(comic.name)
-	eventually(t, "Cleo hears that Ada is subscribed to the comic", func() bool {
-		return len(router.ps.ListPeers(comic.name)) == 1
+		// Cleo subscribes to the film's topic, whose name she has guessed, and to that of the comic.
+		heard := router.subscribe(film.name)
+		ours := router.subscribe(comic.name)
+		eventually(t, "Cleo hears that Ada is subscribed to the comic", func() bool {
+			return len(router.ps.ListPeers(comic.name)) == 1
+		})
+		eventually(t, "Ada hears that Cleo is", func() bool { return ada.subscribed(comic.name, cleo) })
+		film.RosterChanged() // Ada announces once more
+		comic.insert("page", "POW")
+		film.insert("script", "scene 1")
+		await(t, "script", "scene 1", b)
+		b.insert("script", "new ")
+		await(t, "script", "new scene 1", film)
+		if err := film.SetPresence(docA, []byte(`1`)); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "Ada is seen", func() bool { return len(b.present(docA)) == 1 })
+		comic.insert("page", "BANG ")
+		eventually(t, "Cleo hears the comic", func() bool { return ours.count() >= 2 })
+		if n := heard.count(); n != 0 {
+			t.Errorf("Cleo has heard %d messages of the film", n)
+		}
+		if peers := router.ps.ListPeers(film.name); len(peers) != 0 {
+			t.Error("Cleo was told who is subscribed to the film")
+		}
+
+		// She publishes there: a hint, an introduction of hers, and Ben's own words.
+		frontier := film.journal.Frontier()
+		for _, data := range [][]byte{
+			headOf2(ben.who, 1000),
+			wire.Marshal(message{Kind: kindIntroduction, Record: []byte{1}, Identity: cleo.who.id.Raw, Device: cleo.who.dev.Raw}),
+		} {
+			router.force(film.name, data)
+		}
+		router.force(comic.name, []byte("garbage"))
+		film.insert("script", "still ")
+		await(t, "script", "still new scene 1", b, film)
+		if got := film.journal.Frontier(); len(got) != len(frontier) {
+			t.Errorf("%d chains are held, %d were", len(got), len(frontier))
+		}
+		c.close()
 	})
-	eventually(t, "Ada hears that Cleo is", func() bool { return ada.subscribed(comic.name, cleo) })
-	film.RosterChanged() // Ada announces once more
-	comic.insert("page", "POW")
-	film.insert("script", "scene 1")
-	await(t, "script", "scene 1", b)
-	b.insert("script", "new ")
-	await(t, "script", "new scene 1", film)
-	if err := film.SetPresence(docA, []byte(`1`)); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "Ada is seen", func() bool { return len(b.present(docA)) == 1 })
-	comic.insert("page", "BANG ")
-	eventually(t, "Cleo hears the comic", func() bool { return ours.count() >= 2 })
-	if n := heard.count(); n != 0 {
-		t.Errorf("Cleo has heard %d messages of the film", n)
-	}
-	if peers := router.ps.ListPeers(film.name); len(peers) != 0 {
-		t.Error("Cleo was told who is subscribed to the film")
-	}
-
-	// She publishes there: a hint, an introduction of hers, and Ben's own words.
-	frontier := film.journal.Frontier()
-	for _, data := range [][]byte{
-		headOf2(ben.who, 1000),
-		wire.Marshal(message{Kind: kindIntroduction, Record: []byte{1}, Identity: cleo.who.id.Raw, Device: cleo.who.dev.Raw}),
-	} {
-		router.force(film.name, data)
-	}
-	router.force(comic.name, []byte("garbage"))
-	film.insert("script", "still ")
-	await(t, "script", "still new scene 1", b, film)
-	if got := film.journal.Frontier(); len(got) != len(frontier) {
-		t.Errorf("%d chains are held, %d were", len(got), len(frontier))
-	}
-	c.close()
 }
 
 // Who was removed from one project and stays connected because of another hears nothing of the first from then on.

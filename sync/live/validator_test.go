@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/studio-whip/collab/governance"
+	"github.com/studio-whip/collab/internal/testbed/scenario"
 	"github.com/studio-whip/collab/internal/wire"
 	"github.com/studio-whip/collab/sync/envelope"
 	"github.com/studio-whip/collab/sync/journal"
@@ -299,34 +300,36 @@ func TestForkIsSeen(t *testing.T) {
 
 // Scenario 53: gossip before the introduction is ignored, an introduction with another's certificates is rejected, a
 // replayed one has no effect, who was introduced and then removed is rejected.
-func TestScenario53(t *testing.T) {
-	ben, cleo := newPerson(t, "Ben"), newPerson(t, "Cleo")
-	w := newTeam(t, ben, cleo)
-	ada, b, c := w.seat(w.ada), w.seat(ben), w.seat(cleo)
-	wrote := b.write("scene 1")
-	last := wrote[len(wrote)-1]
-	if got := ada.hand(b, b.carried(last)); got != "ignored" || ada.Frontier() != 0 {
-		t.Errorf("before the introduction: %s", got)
-	}
-	stolen := refit(t, b.carried(wrote[0]), func(m *message) { m.Identity, m.Device = cleo.id.Raw, cleo.dev.Raw })
-	if got := ada.hand(c, stolen); got != "rejected" || ada.Frontier() != 0 {
-		t.Errorf("with another's certificates: %s", got)
-	}
-	for _, e := range wrote {
-		if got := ada.hand(b, b.carried(e)); got != "accepted" {
-			t.Fatalf("%d: %s", e.Seq, got)
+func TestScenario53Introductions(t *testing.T) {
+	scenario.Run(t, 53, "gossip before its introduction, one with another's certificates, replayed, introduced then revoked: ignored, rejected, no effect, rejected", func(t *testing.T) {
+		ben, cleo := newPerson(t, "Ben"), newPerson(t, "Cleo")
+		w := newTeam(t, ben, cleo)
+		ada, b, c := w.seat(w.ada), w.seat(ben), w.seat(cleo)
+		wrote := b.write("scene 1")
+		last := wrote[len(wrote)-1]
+		if got := ada.hand(b, b.carried(last)); got != "ignored" || ada.Frontier() != 0 {
+			t.Errorf("before the introduction: %s", got)
 		}
-	}
-	text, frontier := ada.text(), ada.cfg.Journal.Frontier()
-	if got := ada.hand(b, b.carried(wrote[0])); got != "ignored" || ada.text() != text || !slices.Equal(ada.cfg.Journal.Frontier(), frontier) {
-		t.Errorf("replayed: %s", got)
-	}
-	kind, body := governanceRevoke(t, ada.gov, ben)
-	ada.gov.learn(w.add(kind, body))
-	ada.cfg.Journal.Changed()
-	if got := ada.hand(c, b.carried(b.write("scene 2")[0])); got != "rejected" || strings.Contains(ada.text(), "scene 2") {
-		t.Errorf("after the removal: %s", got)
-	}
+		stolen := refit(t, b.carried(wrote[0]), func(m *message) { m.Identity, m.Device = cleo.id.Raw, cleo.dev.Raw })
+		if got := ada.hand(c, stolen); got != "rejected" || ada.Frontier() != 0 {
+			t.Errorf("with another's certificates: %s", got)
+		}
+		for _, e := range wrote {
+			if got := ada.hand(b, b.carried(e)); got != "accepted" {
+				t.Fatalf("%d: %s", e.Seq, got)
+			}
+		}
+		text, frontier := ada.text(), ada.cfg.Journal.Frontier()
+		if got := ada.hand(b, b.carried(wrote[0])); got != "ignored" || ada.text() != text || !slices.Equal(ada.cfg.Journal.Frontier(), frontier) {
+			t.Errorf("replayed: %s", got)
+		}
+		kind, body := governanceRevoke(t, ada.gov, ben)
+		ada.gov.learn(w.add(kind, body))
+		ada.cfg.Journal.Changed()
+		if got := ada.hand(c, b.carried(b.write("scene 2")[0])); got != "rejected" || strings.Contains(ada.text(), "scene 2") {
+			t.Errorf("after the removal: %s", got)
+		}
+	})
 }
 
 // A presence that comes a moment before what is needed to judge it is shown as soon as that is here.

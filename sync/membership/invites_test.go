@@ -11,53 +11,56 @@ import (
 	"github.com/studio-whip/collab/governance"
 	"github.com/studio-whip/collab/identity"
 	"github.com/studio-whip/collab/internal/p2p"
+	"github.com/studio-whip/collab/internal/testbed/scenario"
 	"github.com/studio-whip/collab/invite"
 )
 
 // Scenario 49: the holder of a code that is over is told why.
 func TestScenario49OverInvites(t *testing.T) {
-	checkLeaks(t)
-	anna, berta, carl := newNode(t, "anna"), newNode(t, "berta"), newNode(t, "carl")
-	p := anna.found()
-	expired := invited(t, p, InviteOptions{Expires: time.Hour})
-	cancelled := invited(t, p, InviteOptions{})
-	used := invited(t, p, InviteOptions{})
-	berta.join(used)
-	if err := p.CancelInvite(timeout(t), cancelled); err != nil {
-		t.Fatal(err)
-	}
-	for name, tc := range map[string]struct {
-		code string
-		want error
-	}{"used": {used, invite.ErrUsed}, "cancelled": {cancelled, invite.ErrCancelled}} {
-		if _, _, err := carl.redeem(tc.code); !errors.Is(err, tc.want) {
-			t.Errorf("%s: %v", name, err)
+	scenario.Run(t, 49, "expired, cancelled and used codes at a real host: typed errors for the holder, silence thirty days later", func(t *testing.T) {
+		checkLeaks(t)
+		anna, berta, carl := newNode(t, "anna"), newNode(t, "berta"), newNode(t, "carl")
+		p := anna.found()
+		expired := invited(t, p, InviteOptions{Expires: time.Hour})
+		cancelled := invited(t, p, InviteOptions{})
+		used := invited(t, p, InviteOptions{})
+		berta.join(used)
+		if err := p.CancelInvite(timeout(t), cancelled); err != nil {
+			t.Fatal(err)
 		}
-	}
-	var by *invite.UsedError
-	if _, _, err := carl.redeem(used); !errors.As(err, &by) || by.First != berta.self.Identity.Member() {
-		t.Errorf("the second user is not told who came first: %v", err)
-	}
-	// The host's clock decides, whatever the guest's says.
-	carl.clock.advance(48 * time.Hour)
-	anna.clock.advance(59 * time.Minute)
-	if _, _, err := carl.redeem(expired); err != nil {
-		t.Errorf("before its end: %v", err)
-	}
-	dora := newNode(t, "dora")
-	late := invited(t, p, InviteOptions{Expires: time.Hour})
-	anna.clock.advance(2 * time.Hour)
-	if _, _, err := dora.redeem(late); !errors.Is(err, invite.ErrExpired) {
-		t.Errorf("after its end: %v", err)
-	}
-	// 30 days later nobody is told anything, not even by the transport.
-	anna.clock.advance(inviteMemory + time.Hour)
-	if _, _, err := dora.redeem(late); !errors.Is(err, p2p.ErrRefused) {
-		t.Errorf("long after: %v", err)
-	}
-	if n := p.members(); n != 3 {
-		t.Errorf("%d members", n)
-	}
+		for name, tc := range map[string]struct {
+			code string
+			want error
+		}{"used": {used, invite.ErrUsed}, "cancelled": {cancelled, invite.ErrCancelled}} {
+			if _, _, err := carl.redeem(tc.code); !errors.Is(err, tc.want) {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		var by *invite.UsedError
+		if _, _, err := carl.redeem(used); !errors.As(err, &by) || by.First != berta.self.Identity.Member() {
+			t.Errorf("the second user is not told who came first: %v", err)
+		}
+		// The host's clock decides, whatever the guest's says.
+		carl.clock.advance(48 * time.Hour)
+		anna.clock.advance(59 * time.Minute)
+		if _, _, err := carl.redeem(expired); err != nil {
+			t.Errorf("before its end: %v", err)
+		}
+		dora := newNode(t, "dora")
+		late := invited(t, p, InviteOptions{Expires: time.Hour})
+		anna.clock.advance(2 * time.Hour)
+		if _, _, err := dora.redeem(late); !errors.Is(err, invite.ErrExpired) {
+			t.Errorf("after its end: %v", err)
+		}
+		// 30 days later nobody is told anything, not even by the transport.
+		anna.clock.advance(inviteMemory + time.Hour)
+		if _, _, err := dora.redeem(late); !errors.Is(err, p2p.ErrRefused) {
+			t.Errorf("long after: %v", err)
+		}
+		if n := p.members(); n != 3 {
+			t.Errorf("%d members", n)
+		}
+	})
 }
 
 func TestInviteOptionsAreChecked(t *testing.T) {
@@ -138,31 +141,33 @@ func TestForgedCodes(t *testing.T) {
 
 // Scenario 97: a newcomer who lost M4 or M5 comes again and gets the same admission; no second use is counted.
 func TestScenario97SameAdmissionAgain(t *testing.T) {
-	checkLeaks(t)
-	anna, berta := newNode(t, "anna"), newNode(t, "berta")
-	p := anna.found()
-	text := invited(t, p, InviteOptions{})
-	_, first, err := berta.redeem(text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	anna.clock.advance(DefaultInviteLife + time.Hour) // even after its end
-	code, second, err := berta.redeem(text)
-	if err != nil || !slices.Equal(first.Admit, second.Admit) {
-		t.Fatalf("not the same admission: %v", err)
-	}
-	x, _ := p.State().Invite(code.Invite)
-	if x.Uses != 1 || p.members() != 2 {
-		t.Errorf("%d uses, %d members", x.Uses, p.members())
-	}
-	pb, err := berta.reg.Adopt(timeout(t), berta.cfg(), code, second)
-	if err != nil {
-		t.Fatal(err)
-	}
-	converge(t, p, pb)
-	if _, err := berta.reg.Adopt(timeout(t), berta.cfg(), code, second); !errors.Is(err, ErrExists) {
-		t.Errorf("adopted twice: %v", err)
-	}
+	scenario.Run(t, 97, "a joiner who lost the last message comes again: the existing admission, no second use", func(t *testing.T) {
+		checkLeaks(t)
+		anna, berta := newNode(t, "anna"), newNode(t, "berta")
+		p := anna.found()
+		text := invited(t, p, InviteOptions{})
+		_, first, err := berta.redeem(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		anna.clock.advance(DefaultInviteLife + time.Hour) // even after its end
+		code, second, err := berta.redeem(text)
+		if err != nil || !slices.Equal(first.Admit, second.Admit) {
+			t.Fatalf("not the same admission: %v", err)
+		}
+		x, _ := p.State().Invite(code.Invite)
+		if x.Uses != 1 || p.members() != 2 {
+			t.Errorf("%d uses, %d members", x.Uses, p.members())
+		}
+		pb, err := berta.reg.Adopt(timeout(t), berta.cfg(), code, second)
+		if err != nil {
+			t.Fatal(err)
+		}
+		converge(t, p, pb)
+		if _, err := berta.reg.Adopt(timeout(t), berta.cfg(), code, second); !errors.Is(err, ErrExists) {
+			t.Errorf("adopted twice: %v", err)
+		}
+	})
 }
 
 // A join that fails after the handshake leaves nothing, and works when it is tried again.
@@ -197,102 +202,108 @@ func TestFailedJoinLeavesNothing(t *testing.T) {
 
 // Scenario 55: a cancelled code is useless at every host that has the event.
 func TestScenario55Cancelled(t *testing.T) {
-	checkLeaks(t)
-	anna, berta, carl := newNode(t, "anna"), newNode(t, "berta"), newNode(t, "carl")
-	pa := anna.found()
-	pb := berta.join(invited(t, pa, InviteOptions{}))
-	converge(t, pa, pb)
-	code := invited(t, pa, InviteOptions{Uses: 3, Hosts: []identity.DeviceID{berta.self.Device.ID}})
-	converge(t, pa, pb)
-	at := func(host *node) string { // the code with one host's address only
-		c, err := invite.Parse(code)
-		if err != nil {
+	scenario.Run(t, 55, "a cancelled invite: the code is useless at every host that has the event", func(t *testing.T) {
+		checkLeaks(t)
+		anna, berta, carl := newNode(t, "anna"), newNode(t, "berta"), newNode(t, "carl")
+		pa := anna.found()
+		pb := berta.join(invited(t, pa, InviteOptions{}))
+		converge(t, pa, pb)
+		code := invited(t, pa, InviteOptions{Uses: 3, Hosts: []identity.DeviceID{berta.self.Device.ID}})
+		converge(t, pa, pb)
+		at := func(host *node) string { // the code with one host's address only
+			c, err := invite.Parse(code)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i := range c.Hosts {
+				if c.Hosts[i].Device != host.self.Device.ID {
+					c.Hosts[i].Addrs = []string{"/ip4/127.0.0.1/tcp/1"}
+				}
+			}
+			return c.Text()
+		}
+		pc := carl.join(at(berta)) // the second host serves it
+		converge(t, pa, pb, pc)
+		if err := pa.CancelInvite(timeout(t), code); err != nil {
 			t.Fatal(err)
 		}
-		for i := range c.Hosts {
-			if c.Hosts[i].Device != host.self.Device.ID {
-				c.Hosts[i].Addrs = []string{"/ip4/127.0.0.1/tcp/1"}
+		converge(t, pa, pb, pc)
+		dora := newNode(t, "dora")
+		for _, host := range []*node{berta, anna} { // an address once learnt is remembered: the first host last
+			if _, _, err := dora.redeem(at(host)); !errors.Is(err, invite.ErrCancelled) {
+				t.Errorf("at %s: %v", host.name, err)
 			}
 		}
-		return c.Text()
-	}
-	pc := carl.join(at(berta)) // the second host serves it
-	converge(t, pa, pb, pc)
-	if err := pa.CancelInvite(timeout(t), code); err != nil {
-		t.Fatal(err)
-	}
-	converge(t, pa, pb, pc)
-	dora := newNode(t, "dora")
-	for _, host := range []*node{berta, anna} { // an address once learnt is remembered: the first host last
-		if _, _, err := dora.redeem(at(host)); !errors.Is(err, invite.ErrCancelled) {
-			t.Errorf("at %s: %v", host.name, err)
+		if role(pa, carl.self) != governance.Editor {
+			t.Error("who came before is out")
 		}
-	}
-	if role(pa, carl.self) != governance.Editor {
-		t.Error("who came before is out")
-	}
+	})
 }
 
 // Scenarios 48 and 55: two hosts admit apart from each other, and one cancels. The admission made without knowing
 // falls, and the key rotates, as it was given to him.
 func TestScenario55VoidedAdmissionRotates(t *testing.T) {
-	checkLeaks(t)
-	anna, berta, carl := newNode(t, "anna"), newNode(t, "berta"), newNode(t, "carl")
-	pa := anna.found()
-	pb := berta.join(invited(t, pa, InviteOptions{}))
-	code := invited(t, pa, InviteOptions{Hosts: []identity.DeviceID{berta.self.Device.ID}})
-	converge(t, pa, pb)
-	before, _, _ := pa.SendingEpoch()
-	heal := anna.partition(berta)
-	if err := pa.CancelInvite(timeout(t), code); err != nil {
-		t.Fatal(err)
-	}
-	c, err := invite.Parse(code)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c.Hosts[0].Addrs = []string{"/ip4/127.0.0.1/tcp/1"}
-	pc := carl.join(c.Text())
-	if role(pb, carl.self) != governance.Editor {
-		t.Fatal("berta did not admit")
-	}
-	heal()
-	converge(t, pa, pb)
-	if role(pa, carl.self) != governance.None {
-		t.Fatal("the cancelled admission stands")
-	}
-	eventually(t, "the key rotates", func() bool {
-		a, _, oka := pa.SendingEpoch()
-		b, _, okb := pb.SendingEpoch()
-		return oka && okb && a == b && a != before
+	scenario.Run(t, 55, "a cancelling voids an admission made apart from it: the key rotates, who fell does not get it", func(t *testing.T) {
+		checkLeaks(t)
+		anna, berta, carl := newNode(t, "anna"), newNode(t, "berta"), newNode(t, "carl")
+		pa := anna.found()
+		pb := berta.join(invited(t, pa, InviteOptions{}))
+		code := invited(t, pa, InviteOptions{Hosts: []identity.DeviceID{berta.self.Device.ID}})
+		converge(t, pa, pb)
+		before, _, _ := pa.SendingEpoch()
+		heal := anna.partition(berta)
+		if err := pa.CancelInvite(timeout(t), code); err != nil {
+			t.Fatal(err)
+		}
+		c, err := invite.Parse(code)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Hosts[0].Addrs = []string{"/ip4/127.0.0.1/tcp/1"}
+		pc := carl.join(c.Text())
+		if role(pb, carl.self) != governance.Editor {
+			t.Fatal("berta did not admit")
+		}
+		heal()
+		converge(t, pa, pb)
+		if role(pa, carl.self) != governance.None {
+			t.Fatal("the cancelled admission stands")
+		}
+		eventually(t, "the key rotates", func() bool {
+			a, _, oka := pa.SendingEpoch()
+			b, _, okb := pb.SendingEpoch()
+			return oka && okb && a == b && a != before
+		})
+		after, _, _ := pa.SendingEpoch()
+		if _, ok := pc.EpochKey(after); ok {
+			t.Error("who fell has the new key")
+		}
 	})
-	after, _, _ := pa.SendingEpoch()
-	if _, ok := pc.EpochKey(after); ok {
-		t.Error("who fell has the new key")
-	}
 }
 
 // Scenario 48: one use, two hosts at once. The admission by the host listed first stands.
 func TestScenario48TwoHostsAtOnce(t *testing.T) {
-	checkLeaks(t)
-	anna, berta, carl, dora := newNode(t, "anna"), newNode(t, "berta"), newNode(t, "carl"), newNode(t, "dora")
-	pa := anna.found()
-	pb := berta.join(invited(t, pa, InviteOptions{}))
-	code := invited(t, pa, InviteOptions{Hosts: []identity.DeviceID{berta.self.Device.ID}})
-	converge(t, pa, pb)
-	heal := anna.partition(berta)
-	c, err := invite.Parse(code)
-	if err != nil {
-		t.Fatal(err)
-	}
-	carl.join(code)
-	c.Hosts[0].Addrs = []string{"/ip4/127.0.0.1/tcp/1"}
-	dora.join(c.Text())
-	heal()
-	converge(t, pa, pb)
-	if role(pa, carl.self) != governance.Editor || role(pa, dora.self) != governance.None {
-		t.Errorf("carl is %v, dora is %v", role(pa, carl.self), role(pa, dora.self))
-	}
+	scenario.Run(t, 48, "one use, two hosts at once: the admission by the host listed first stands", func(t *testing.T) {
+		checkLeaks(t)
+		anna, berta, carl, dora := newNode(t, "anna"), newNode(t, "berta"), newNode(t, "carl"), newNode(t, "dora")
+		pa := anna.found()
+		pb := berta.join(invited(t, pa, InviteOptions{}))
+		code := invited(t, pa, InviteOptions{Hosts: []identity.DeviceID{berta.self.Device.ID}})
+		converge(t, pa, pb)
+		heal := anna.partition(berta)
+		c, err := invite.Parse(code)
+		if err != nil {
+			t.Fatal(err)
+		}
+		carl.join(code)
+		c.Hosts[0].Addrs = []string{"/ip4/127.0.0.1/tcp/1"}
+		dora.join(c.Text())
+		heal()
+		converge(t, pa, pb)
+		if role(pa, carl.self) != governance.Editor || role(pa, dora.self) != governance.None {
+			t.Errorf("carl is %v, dora is %v", role(pa, carl.self), role(pa, dora.self))
+		}
+	})
 }
 
 // apart reports whether a sees no connection to b.
@@ -420,51 +431,53 @@ func TestApprovalWithoutAPerson(t *testing.T) {
 // Scenarios 54 and 100: who knows the invite's id floods the host with wrong proofs, and one who knows s_mac with
 // wrong M1s. The guest still gets in.
 func TestScenario100Flood(t *testing.T) {
-	checkLeaks(t)
-	anna, mallory, berta := newNode(t, "anna"), newNode(t, "mallory"), newNode(t, "berta")
-	p := anna.found()
-	text := invited(t, p, InviteOptions{})
-	code, err := invite.Parse(text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	wrong := *code
-	wrong.Secret[0] ^= 1
-	for range 60 {
-		if _, err := mallory.reg.Redeem(timeout(t), &wrong, nil); !errors.Is(err, p2p.ErrRefused) {
-			t.Fatalf("wrong proof: %v", err)
-		}
-	}
-	// The transport proof is right, what follows is not: another host of the invite could do so.
-	conn, err := mallory.host.Dial(timeout(t), p2p.Target{
-		Device: anna.self.Device.ID, Peer: anna.self.Device.Peer, Addrs: anna.host.Addrs(),
-		Invite: &p2p.InviteAuth{Hash: invite.Hash(code.Invite), Key: invite.MACKey(code.Secret)},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	wrong = *code
-	wrong.Project[0] ^= 1
-	for range 60 {
-		s, err := conn.Open(timeout(t), protocolInvite)
+	scenario.Run(t, 100, "a host is flooded with wrong proofs for an invite, by who knows its id and by who knows s_mac: the guest gets in", func(t *testing.T) {
+		checkLeaks(t)
+		anna, mallory, berta := newNode(t, "anna"), newNode(t, "mallory"), newNode(t, "berta")
+		p := anna.found()
+		text := invited(t, p, InviteOptions{})
+		code, err := invite.Parse(text)
 		if err != nil {
-			continue // above the rate the stream is reset before it is agreed on
+			t.Fatal(err)
 		}
-		_, err = invite.Join(mallory.reg.cfg.Random, s, invite.Joiner{
-			Exporter: s.Exporter(), Remote: s.Cert(), Code: &wrong,
-			Identity: mallory.self.Identity, Device: mallory.self.Device, Keys: mallory.self.Keys,
+		wrong := *code
+		wrong.Secret[0] ^= 1
+		for range 60 {
+			if _, err := mallory.reg.Redeem(timeout(t), &wrong, nil); !errors.Is(err, p2p.ErrRefused) {
+				t.Fatalf("wrong proof: %v", err)
+			}
+		}
+		// The transport proof is right, what follows is not: another host of the invite could do so.
+		conn, err := mallory.host.Dial(timeout(t), p2p.Target{
+			Device: anna.self.Device.ID, Peer: anna.self.Device.Peer, Addrs: anna.host.Addrs(),
+			Invite: &p2p.InviteAuth{Hash: invite.Hash(code.Invite), Key: invite.MACKey(code.Secret)},
 		})
-		if err == nil {
-			t.Fatal("a wrong M1 is answered")
+		if err != nil {
+			t.Fatal(err)
 		}
-		_ = s.Reset()
-	}
-	anna.reg.limiter.mu.Lock()
-	running, tokens := anna.reg.limiter.running, anna.reg.limiter.all.tokens
-	anna.reg.limiter.mu.Unlock()
-	if running > maxHandshakes || tokens > handshakeBurst-perAddressBurst+1 {
-		t.Errorf("%d handshakes run, %.0f tokens are left", running, tokens)
-	}
-	anna.clock.advance(5 * time.Second)
-	berta.join(text)
+		wrong = *code
+		wrong.Project[0] ^= 1
+		for range 60 {
+			s, err := conn.Open(timeout(t), protocolInvite)
+			if err != nil {
+				continue // above the rate the stream is reset before it is agreed on
+			}
+			_, err = invite.Join(mallory.reg.cfg.Random, s, invite.Joiner{
+				Exporter: s.Exporter(), Remote: s.Cert(), Code: &wrong,
+				Identity: mallory.self.Identity, Device: mallory.self.Device, Keys: mallory.self.Keys,
+			})
+			if err == nil {
+				t.Fatal("a wrong M1 is answered")
+			}
+			_ = s.Reset()
+		}
+		anna.reg.limiter.mu.Lock()
+		running, tokens := anna.reg.limiter.running, anna.reg.limiter.all.tokens
+		anna.reg.limiter.mu.Unlock()
+		if running > maxHandshakes || tokens > handshakeBurst-perAddressBurst+1 {
+			t.Errorf("%d handshakes run, %.0f tokens are left", running, tokens)
+		}
+		anna.clock.advance(5 * time.Second)
+		berta.join(text)
+	})
 }

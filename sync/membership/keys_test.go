@@ -8,41 +8,44 @@ import (
 	"github.com/studio-whip/collab/genesis"
 	"github.com/studio-whip/collab/governance"
 	"github.com/studio-whip/collab/internal/store"
+	"github.com/studio-whip/collab/internal/testbed/scenario"
 )
 
 // Scenario 40: a newcomer reads from the start, through all keys that were ever used, with one box.
 func TestScenario40NewcomerHasAllKeys(t *testing.T) {
-	checkLeaks(t)
-	anna, berta, carl := newNode(t, "anna"), newNode(t, "berta"), newNode(t, "carl")
-	pa := anna.found()
-	for _, n := range []*node{berta, carl} {
-		n.join(invited(t, pa, InviteOptions{}))
-		if _, err := pa.Remove(timeout(t), Removal{Member: n.self.Identity.Member()}); err != nil {
+	scenario.Run(t, 40, "a newcomer, history=full: holds every key from the start", func(t *testing.T) {
+		checkLeaks(t)
+		anna, berta, carl := newNode(t, "anna"), newNode(t, "berta"), newNode(t, "carl")
+		pa := anna.found()
+		for _, n := range []*node{berta, carl} {
+			n.join(invited(t, pa, InviteOptions{}))
+			if _, err := pa.Remove(timeout(t), Removal{Member: n.self.Identity.Member()}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		epochs := pa.State().Epochs()
+		if len(epochs) != 3 {
+			t.Fatalf("%d epochs", len(epochs))
+		}
+		dora := newNode(t, "dora")
+		code, w, err := dora.redeem(invited(t, pa, InviteOptions{}))
+		if err != nil {
 			t.Fatal(err)
 		}
-	}
-	epochs := pa.State().Epochs()
-	if len(epochs) != 3 {
-		t.Fatalf("%d epochs", len(epochs))
-	}
-	dora := newNode(t, "dora")
-	code, w, err := dora.redeem(invited(t, pa, InviteOptions{}))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(w.Boxes) != 1 {
-		t.Errorf("%d boxes, one reaches all", len(w.Boxes))
-	}
-	pd, err := dora.reg.Adopt(timeout(t), dora.cfg(), code, w)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, e := range epochs {
-		want, _ := pa.EpochKey(e.ID)
-		if got, ok := pd.EpochKey(e.ID); !ok || got != want {
-			t.Errorf("epoch %s is missing", e.ID.Short())
+		if len(w.Boxes) != 1 {
+			t.Errorf("%d boxes, one reaches all", len(w.Boxes))
 		}
-	}
+		pd, err := dora.reg.Adopt(timeout(t), dora.cfg(), code, w)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range epochs {
+			want, _ := pa.EpochKey(e.ID)
+			if got, ok := pd.EpochKey(e.ID); !ok || got != want {
+				t.Errorf("epoch %s is missing", e.ID.Short())
+			}
+		}
+	})
 }
 
 // A device that has lost its keys is given them by another member at the next exchange.
@@ -80,55 +83,57 @@ func TestKeysAreGivenAgain(t *testing.T) {
 
 // Scenario 37: two removals at once, each with its key: neither is used for sending, and one further key is minted.
 func TestScenario37TwoRemovalsAtOnce(t *testing.T) {
-	checkLeaks(t)
-	anna, berta, carl, dora := newNode(t, "anna"), newNode(t, "berta"), newNode(t, "carl"), newNode(t, "dora")
-	pa := anna.found()
-	pb := berta.join(invited(t, pa, InviteOptions{}))
-	pc := carl.join(invited(t, pa, InviteOptions{}))
-	pd := dora.join(invited(t, pa, InviteOptions{}))
-	grant := governance.RoleGrant{Member: berta.self.Identity.Member(), Role: governance.Manager}
-	if _, err := pa.Propose(timeout(t), governance.KindRoleGrant, grant); err != nil {
-		t.Fatal(err)
-	}
-	converge(t, pa, pb, pc, pd)
-	heal := anna.partition(berta)
-	berta.host.Disconnect(carl.self.Device.ID)
-	if _, err := pa.Remove(timeout(t), Removal{Member: carl.self.Identity.Member()}); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := pb.Remove(timeout(t), Removal{Member: dora.self.Identity.Member()}); err != nil {
-		t.Fatal(err)
-	}
-	ea, _, _ := pa.SendingEpoch()
-	eb, _, _ := pb.SendingEpoch()
-	heal()
-	converge(t, pa, pb)
-	var ka, kb [32]byte
-	eventually(t, "one more key is minted and known to both", func() bool {
-		a, x, oka := pa.SendingEpoch()
-		b, y, okb := pb.SendingEpoch()
-		ka, kb = x, y
-		return oka && okb && a == b && a != ea && a != eb
-	})
-	if ka != kb {
-		t.Error("two keys of one epoch")
-	}
-	now, _, _ := pa.SendingEpoch()
-	for name, p := range map[string]*Project{"carl": pc, "dora": pd} {
-		if _, ok := p.EpochKey(now); ok {
-			t.Errorf("%s, removed, has the new key", name)
+	scenario.Run(t, 37, "two removals at once on real hosts: neither key is used for sending, one further mint, nobody removed can read", func(t *testing.T) {
+		checkLeaks(t)
+		anna, berta, carl, dora := newNode(t, "anna"), newNode(t, "berta"), newNode(t, "carl"), newNode(t, "dora")
+		pa := anna.found()
+		pb := berta.join(invited(t, pa, InviteOptions{}))
+		pc := carl.join(invited(t, pa, InviteOptions{}))
+		pd := dora.join(invited(t, pa, InviteOptions{}))
+		grant := governance.RoleGrant{Member: berta.self.Identity.Member(), Role: governance.Manager}
+		if _, err := pa.Propose(timeout(t), governance.KindRoleGrant, grant); err != nil {
+			t.Fatal(err)
 		}
-	}
-	for name, p := range map[string]*Project{"anna": pa, "berta": pb} {
-		for _, id := range []governance.EpochID{ea, eb} {
-			if _, ok := p.EpochKey(id); !ok {
-				t.Errorf("%s cannot read what was sealed under %s", name, id.Short())
+		converge(t, pa, pb, pc, pd)
+		heal := anna.partition(berta)
+		berta.host.Disconnect(carl.self.Device.ID)
+		if _, err := pa.Remove(timeout(t), Removal{Member: carl.self.Identity.Member()}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := pb.Remove(timeout(t), Removal{Member: dora.self.Identity.Member()}); err != nil {
+			t.Fatal(err)
+		}
+		ea, _, _ := pa.SendingEpoch()
+		eb, _, _ := pb.SendingEpoch()
+		heal()
+		converge(t, pa, pb)
+		var ka, kb [32]byte
+		eventually(t, "one more key is minted and known to both", func() bool {
+			a, x, oka := pa.SendingEpoch()
+			b, y, okb := pb.SendingEpoch()
+			ka, kb = x, y
+			return oka && okb && a == b && a != ea && a != eb
+		})
+		if ka != kb {
+			t.Error("two keys of one epoch")
+		}
+		now, _, _ := pa.SendingEpoch()
+		for name, p := range map[string]*Project{"carl": pc, "dora": pd} {
+			if _, ok := p.EpochKey(now); ok {
+				t.Errorf("%s, removed, has the new key", name)
 			}
 		}
-	}
-	if n := len(pa.State().Epochs()); n != 4 {
-		t.Errorf("%d epochs, want founding, two removals and one more", n)
-	}
+		for name, p := range map[string]*Project{"anna": pa, "berta": pb} {
+			for _, id := range []governance.EpochID{ea, eb} {
+				if _, ok := p.EpochKey(id); !ok {
+					t.Errorf("%s cannot read what was sealed under %s", name, id.Short())
+				}
+			}
+		}
+		if n := len(pa.State().Epochs()); n != 4 {
+			t.Errorf("%d epochs, want founding, two removals and one more", n)
+		}
+	})
 }
 
 // crash ends a node as the death of its process would: nothing is marked clean.

@@ -6,6 +6,7 @@ import (
 
 	"github.com/studio-whip/collab/governance"
 	"github.com/studio-whip/collab/internal/p2p"
+	"github.com/studio-whip/collab/internal/testbed/scenario"
 	"github.com/studio-whip/collab/invite"
 )
 
@@ -162,46 +163,48 @@ func TestScenario43Removed(t *testing.T) {
 // Scenario 104: a member of one project, connected, gets the same answer for another project of the node as for one
 // that does not exist, and is not told that it exists.
 func TestScenario104ProjectsStayApart(t *testing.T) {
-	checkLeaks(t)
-	anna, berta, carl := newNode(t, "anna"), newNode(t, "berta"), newNode(t, "carl")
-	film, comic := anna.found(), anna.found()
-	pf := berta.join(invited(t, film, InviteOptions{}))
-	pc := carl.join(invited(t, comic, InviteOptions{}))
-	// Both ask the registry for what is theirs, not theirs, and nobody's.
-	ask := func(n *node, project [32]byte) string {
-		s, err := n.host.Open(timeout(t), anna.self.Device.ID, protocolEvents)
-		if err != nil {
-			t.Fatal(err)
+	scenario.Run(t, 104, "a member of one project asks on its connection for another's governance and keys: the answer is that for an unknown project", func(t *testing.T) {
+		checkLeaks(t)
+		anna, berta, carl := newNode(t, "anna"), newNode(t, "berta"), newNode(t, "carl")
+		film, comic := anna.found(), anna.found()
+		pf := berta.join(invited(t, film, InviteOptions{}))
+		pc := carl.join(invited(t, comic, InviteOptions{}))
+		// Both ask the registry for what is theirs, not theirs, and nobody's.
+		ask := func(n *node, project [32]byte) string {
+			s, err := n.host.Open(timeout(t), anna.self.Device.ID, protocolEvents)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Reset()
+			if err := send(s, &hello{Project: project}); err != nil {
+				t.Fatal(err)
+			}
+			var h hello
+			if err := receive(s, &h); err != nil {
+				return err.Error()
+			}
+			return "answered"
 		}
-		defer s.Reset()
-		if err := send(s, &hello{Project: project}); err != nil {
-			t.Fatal(err)
+		if got := ask(berta, film.ID()); got != "answered" {
+			t.Fatalf("berta asks for her own project: %s", got)
 		}
-		var h hello
-		if err := receive(s, &h); err != nil {
-			return err.Error()
+		forbidden, unknown := ask(berta, comic.ID()), ask(berta, [32]byte{1})
+		if forbidden == "answered" || forbidden != unknown {
+			t.Errorf("forbidden %q, unknown %q", forbidden, unknown)
 		}
-		return "answered"
-	}
-	if got := ask(berta, film.ID()); got != "answered" {
-		t.Fatalf("berta asks for her own project: %s", got)
-	}
-	forbidden, unknown := ask(berta, comic.ID()), ask(berta, [32]byte{1})
-	if forbidden == "answered" || forbidden != unknown {
-		t.Errorf("forbidden %q, unknown %q", forbidden, unknown)
-	}
-	if got := ask(carl, film.ID()); got != unknown {
-		t.Errorf("carl asks for berta's project: %q", got)
-	}
-	if err := film.Pull(timeout(t), carl.self.Device.ID); !errors.Is(err, ErrNotMember) {
-		t.Errorf("anna names berta's project to carl: %v", err)
-	}
-	converge(t, film, pf)
-	converge(t, comic, pc)
-	// berta joins the second project on the connection of the first.
-	both := berta.join(invited(t, comic, InviteOptions{}))
-	converge(t, comic, both, pc)
-	if got := ask(berta, comic.ID()); got != "answered" {
-		t.Errorf("berta, now a member: %s", got)
-	}
+		if got := ask(carl, film.ID()); got != unknown {
+			t.Errorf("carl asks for berta's project: %q", got)
+		}
+		if err := film.Pull(timeout(t), carl.self.Device.ID); !errors.Is(err, ErrNotMember) {
+			t.Errorf("anna names berta's project to carl: %v", err)
+		}
+		converge(t, film, pf)
+		converge(t, comic, pc)
+		// berta joins the second project on the connection of the first.
+		both := berta.join(invited(t, comic, InviteOptions{}))
+		converge(t, comic, both, pc)
+		if got := ask(berta, comic.ID()); got != "answered" {
+			t.Errorf("berta, now a member: %s", got)
+		}
+	})
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"path"
 	"regexp"
 	"slices"
 	"strconv"
@@ -13,6 +14,9 @@ import (
 
 	"github.com/studio-whip/collab/internal/testbed/scenario"
 )
+
+// module is the path of this module.
+const module = "github.com/studio-whip/collab"
 
 // maxLine is the longest line of go test's output that is read.
 const maxLine = 1 << 20
@@ -182,10 +186,10 @@ func (o *outcome) why() string {
 	return ": no reason given"
 }
 
-// room is a package's path within the module.
-func room(path string) string {
-	if _, in, ok := strings.Cut(path, "/studio-whip/collab/"); ok {
-		return in
+// room is a package's path within the module, or the name of the root package.
+func room(pkg string) string {
+	if pkg == module {
+		return path.Base(module)
 	}
-	return path
+	return strings.TrimPrefix(pkg, module+"/")
 }
