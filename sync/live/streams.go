@@ -76,7 +76,7 @@ func (h *routerHost) newStream(ctx context.Context, p peer.ID, ids ...protocol.I
 	if err != nil {
 		return nil, err
 	}
-	out := &outStream{Stream: s, h: h, peer: p}
+	out := &outStream{Stream: s, h: h, peer: p, turn: make(chan struct{}, 1)}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.streams[p] = out
@@ -96,7 +96,7 @@ func (h *routerHost) announce(ctx context.Context, p peer.ID) {
 		rpc = appendSubscription(rpc, topic)
 	}
 	defer context.AfterFunc(ctx, func() { _ = s.SetWriteDeadline(time.Now()) })()
-	_ = s.announce(rpc) // fails if the stream has ended; the next one begins with that
+	_ = s.announce(ctx, rpc) // fails if the stream has ended; the next one begins with that
 }
 
 // announceAll tells every peer.
@@ -122,14 +122,14 @@ type outStream struct {
 	h    *routerHost
 	peer peer.ID
 
-	mu   sync.Mutex // one frame at a time
-	part []byte     // a frame that is not complete
+	turn chan struct{} // filled by who writes: one frame at a time, for as long as the peer takes to read
+	part []byte        // a frame that is not complete
 }
 
 // Write passes on what the peer may have.
 func (s *outStream) Write(b []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.turn <- struct{}{}
+	defer func() { <-s.turn }()
 	s.part = append(s.part, b...)
 	rest := s.part
 	for {
@@ -151,7 +151,7 @@ func (s *outStream) Write(b []byte) (int, error) {
 	}
 }
 
-// send writes an RPC, less what the peer may not have; s.mu is held.
+// send writes an RPC, less what the peer may not have; it is the caller's turn.
 func (s *outStream) send(rpc []byte) error {
 	kept, err := permitted(rpc, func(topic string) bool { return s.h.may(s.peer, topic) })
 	if err != nil || len(kept) == 0 {
@@ -161,9 +161,13 @@ func (s *outStream) send(rpc []byte) error {
 	return err
 }
 
-func (s *outStream) announce(rpc []byte) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+func (s *outStream) announce(ctx context.Context, rpc []byte) error {
+	select {
+	case s.turn <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { <-s.turn }()
 	if len(s.part) > 0 {
 		return nil // within a frame, which the router never does
 	}
