@@ -50,6 +50,7 @@ func (j *Journal) loadLocal(id DocID, doc *crdt.Doc) (*content, error) {
 
 // saveLocal keeps a snapshot of a document, which must hold what c says and nothing else. j.mu is held.
 func (j *Journal) saveLocal(id DocID, c *content, doc *crdt.Doc) {
+	c.tail, c.bytes = 0, 0 // also if it cannot be kept, or it would be tried again at once
 	state, err := doc.EncodeUpdate(nil)
 	if err != nil || len(c.spans) > wire.MaxElements {
 		return
@@ -58,7 +59,6 @@ func (j *Journal) saveLocal(id DocID, c *content, doc *crdt.Doc) {
 	for key, x := range c.spans {
 		local.Spans = append(local.Spans, span{Device: key.device, ChainNo: key.no, Top: x.top, Skipped: x.skipped})
 	}
-	c.tail, c.bytes = 0, 0
 	j.write(func(tx *store.Tx) error {
 		raw, ok, err := tx.Map(snapshotsMap).Get(id[:])
 		if err != nil {
