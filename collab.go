@@ -97,7 +97,7 @@ func Open(ctx context.Context, opts ...Option) (_ *Node, err error) {
 		Self: n.self, Random: cfg.random, Now: cfg.now, Logger: cfg.logger,
 	})
 	if n.host, err = p2p.New(n.tasks.Context(), p2p.Config{
-		Device: n.self.Keys, Cert: n.self.Device, Roster: n.registry, Listen: cfg.listen,
+		Device: n.self.Keys, Cert: n.self.Device, Roster: n.registry, Listen: cfg.listen, Network: cfg.network,
 		Logger: cfg.logger, OnRefused: n.refused, Tap: cfg.tap,
 	}); err != nil {
 		return nil, wrap("open the network", err)

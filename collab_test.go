@@ -504,7 +504,7 @@ func TestBadState(t *testing.T) {
 	t.Run("options", func(t *testing.T) {
 		for name, o := range map[string]collab.Option{
 			"long name": collab.WithName(strings.Repeat("x", 65)), "control": collab.WithName("a\x00b"),
-			"no name": collab.WithName(""), "no key store": collab.WithKeyStore(nil), "no address": collab.WithListen(),
+			"no name": collab.WithName(""), "no key store": collab.WithKeyStore(nil), "no address": collab.WithListen(), "no network": collab.WithNetwork(nil),
 			"bad address": collab.WithListen("somewhere"), "no dir": collab.WithDir(""),
 		} {
 			if n, err := collab.Open(t.Context(), collab.WithMemory(), o); err == nil {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"os"
 	"os/user"
 	"path/filepath"
@@ -27,6 +28,16 @@ type KeyStore = keystore.Store
 // ([ErrPending]).
 type JoinPolicy func(ctx context.Context, r JoinRequest) error
 
+// Network is where a node's datagrams go instead of the operating system. The methods are called from several
+// goroutines at once.
+type Network interface {
+	// ListenPacket opens a datagram socket. network is "udp4" or "udp6"; the port may be 0 and the address unspecified.
+	// The connection's LocalAddr must be a *net.UDPAddr.
+	ListenPacket(network string, addr *net.UDPAddr) (net.PacketConn, error)
+	// SourceAddress returns the local address from which packets to remote leave.
+	SourceAddress(remote *net.UDPAddr) (net.IP, error)
+}
+
 // Option changes one default of [Open].
 type Option func(*config) error
 
@@ -36,6 +47,7 @@ type config struct {
 	name       string
 	keys       KeyStore
 	listen     []string
+	network    Network
 	logger     *slog.Logger
 	joinPolicy JoinPolicy
 	bandwidth  int64
@@ -165,6 +177,19 @@ func WithBandwidth(bytesPerSecond int64) Option {
 			return fmt.Errorf("collab: WithBandwidth(%d); give bytes per second, or 0 for no limit", bytesPerSecond)
 		}
 		c.bandwidth = bytesPerSecond
+		return nil
+	}
+}
+
+// WithNetwork replaces the operating system's UDP by n, for simulations: package collabtest has one that is made for
+// tests. TCP is off then, and [WithListen] takes QUIC addresses only; without it the node listens on 0.0.0.0. Nothing
+// else changes: the same post-quantum TLS and proofs run over it.
+func WithNetwork(n Network) Option {
+	return func(c *config) error {
+		if n == nil {
+			return errors.New("collab: WithNetwork needs a network")
+		}
+		c.network = n
 		return nil
 	}
 }

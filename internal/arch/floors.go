@@ -49,6 +49,7 @@ var floors = map[string]int{
 	"examples/quickstart":              11,
 	"internal/arch":                    testOnly,
 	"internal/testbed/scenario/report": testOnly,
+	"collabtest":                       11,
 }
 
 // testOnly marks a package that nothing may import.
