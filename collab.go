@@ -53,6 +53,7 @@ type Node struct {
 	gossip   *live.Gossip
 	tier2    *foundation.Server
 	tiers    *coordinator.Tiers
+	metrics  *coordinator.Metrics // nil: none are wanted
 	tasks    *task.Group
 	life     context.Context // ends when Close begins
 	endLife  context.CancelFunc
@@ -107,6 +108,9 @@ func Open(ctx context.Context, opts ...Option) (_ *Node, err error) {
 	if n.gossip, err = live.NewGossip(n.host, cfg.logger); err != nil {
 		return nil, wrap("open the network", err)
 	}
+	if err := n.report(); err != nil {
+		return nil, err
+	}
 	n.host.Observe(p2p.Observer{Connected: n.connected, Disconnected: n.disconnected, PathChanged: n.pathChanged})
 	if err := n.host.Start(); err != nil {
 		return nil, wrap("listen", err)
@@ -143,6 +147,7 @@ func (n *Node) close() error {
 func (n *Node) release() error {
 	n.endLife()
 	n.tiers.Close()
+	n.metrics.Close()
 	var errs []error
 	if n.gossip != nil {
 		errs = append(errs, n.gossip.Close())
@@ -412,6 +417,7 @@ func (n *Node) pathChanged(p p2p.Peer) {
 }
 
 func (n *Node) refused(r p2p.Refusal) {
+	n.metrics.Refused(r)
 	n.each(func(s *Session) { s.events.Send(PeerRejected{Peer: r.Peer, Reason: r.Reason}) })
 }
 

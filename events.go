@@ -87,7 +87,8 @@ func (k AlertKind) String() string {
 }
 
 // newEvents makes the queue of a session's events: what only tells the latest state of one thing merges.
-func newEvents() *feed.Feed[Event] {
+// missed is told how many events a subscriber did not get.
+func newEvents(missed func(uint64)) *feed.Feed[Event] {
 	return feed.New(feed.Options[Event]{
 		Key: func(e Event) (any, bool) {
 			switch e := e.(type) {
@@ -103,7 +104,10 @@ func newEvents() *feed.Feed[Event] {
 			}
 			return nil, false
 		},
-		Missed: func(n uint64) Event { return Missed{Count: n} },
+		Missed: func(n uint64) Event {
+			missed(n)
+			return Missed{Count: n}
+		},
 	})
 }
 

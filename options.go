@@ -14,6 +14,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/studio-whip/collab/internal/p2p"
 	"github.com/studio-whip/collab/internal/wire"
 	"github.com/studio-whip/collab/keystore"
@@ -51,6 +53,7 @@ type config struct {
 	logger     *slog.Logger
 	joinPolicy JoinPolicy
 	bandwidth  int64
+	metrics    prometheus.Registerer
 
 	random io.Reader
 	now    func() time.Time
@@ -200,6 +203,21 @@ func WithLogger(l *slog.Logger) Option {
 		if l != nil {
 			c.logger = l
 		}
+		return nil
+	}
+}
+
+// WithMetrics reports to r: peers, rounds, dials, traffic by tier, queues, refusals, missed events and store errors, under
+// names that begin with "collab_". No label names a person, a device or a project. [Node.Close] takes them away again.
+//
+// A registerer takes one node; [Open] fails with the second. Where a process has several, give each its own, or a label:
+//
+//	collab.WithMetrics(prometheus.WrapRegistererWith(prometheus.Labels{"node": "a"}, prometheus.DefaultRegisterer))
+//
+// Default, and nil: nothing is counted or registered.
+func WithMetrics(r prometheus.Registerer) Option {
+	return func(c *config) error {
+		c.metrics = r
 		return nil
 	}
 }

@@ -59,7 +59,7 @@ type Session struct {
 func newSession(n *Node, id ProjectID, start func(membership.Config) (*membership.Project, error)) (_ *Session, err error) {
 	s := &Session{
 		node: n, id: id, docs: map[[16]byte]*Doc{}, done: make(chan struct{}), gone: make(chan struct{}),
-		events: newEvents(), watchers: task.New(n.tasks.Context()), tasks: task.New(n.tasks.Context()),
+		events: newEvents(n.metrics.Missed), watchers: task.New(n.tasks.Context()), tasks: task.New(n.tasks.Context()),
 	}
 	st, record, err := n.home.openStore(id, s.storeStopped)
 	if err != nil {
@@ -120,7 +120,7 @@ func (s *Session) online() (err error) {
 			{Name: "content", Run: s.pullContent},
 		},
 		Brought: s.foundation.Brought, Tiers: n.tiers, OnPeer: s.peerChanged, OnRound: s.roundEnded,
-		Logger: n.cfg.logger,
+		Metrics: n.metrics, Logger: n.cfg.logger,
 	})
 	s.live, err = n.gossip.Join(live.Config{
 		Project: s.membership, Journal: s.journal, Keys: n.self.Keys, Identity: n.self.Identity, Device: n.self.Device,
@@ -381,7 +381,10 @@ func (s *Session) message(m live.Message) {
 	s.events.Send(Message{From: m.From, Topic: m.Topic, Payload: m.Payload})
 }
 
-func (s *Session) storeFailed(err error) { s.events.Send(StoreChanged{Err: err}) }
+func (s *Session) storeFailed(err error) {
+	s.node.metrics.StoreFailed()
+	s.events.Send(StoreChanged{Err: err})
+}
 
 func (s *Session) alert(a journal.Alert) {
 	kinds := map[journal.AlertKind]AlertKind{

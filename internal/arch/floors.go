@@ -50,6 +50,7 @@ var floors = map[string]int{
 	"internal/arch":                    testOnly,
 	"internal/testbed/scenario/report": testOnly,
 	"collabtest":                       11,
+	"internal/traffic":                 0,
 }
 
 // testOnly marks a package that nothing may import.

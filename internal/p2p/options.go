@@ -7,10 +7,12 @@ import (
 	"github.com/libp2p/go-libp2p"
 	"github.com/libp2p/go-libp2p/core/control"
 	ic "github.com/libp2p/go-libp2p/core/crypto"
+	"github.com/libp2p/go-libp2p/core/event"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
 	"github.com/libp2p/go-libp2p/core/transport"
+	"github.com/libp2p/go-libp2p/p2p/host/eventbus"
 	rcmgr "github.com/libp2p/go-libp2p/p2p/host/resource-manager"
 	"github.com/libp2p/go-libp2p/p2p/muxer/yamux"
 	"github.com/libp2p/go-libp2p/p2p/net/connmgr"
@@ -21,6 +23,7 @@ import (
 	"github.com/libp2p/go-libp2p/p2p/transport/tcpreuse"
 	ma "github.com/multiformats/go-multiaddr"
 	"github.com/quic-go/quic-go"
+	"go.uber.org/fx"
 )
 
 // options builds the libp2p host: our two transports, our one security protocol, no discovery, no metrics.
@@ -57,6 +60,8 @@ func (h *Host) options() (opts []libp2p.Option, closers []io.Closer, err error) 
 		libp2p.ProtocolVersion("collab/1"),
 		libp2p.Ping(false),
 		libp2p.DisableMetrics(),
+		// With metrics off libp2p's own bus still counts, in the process's default registry.
+		libp2p.WithFxOption(fx.Decorate(func() event.Bus { return eventbus.NewBus() })),
 		// A peer that is switched off for a week is no reason to stop dialing UDP or IPv6.
 		libp2p.UDPBlackHoleSuccessCounter(nil),
 		libp2p.IPv6BlackHoleSuccessCounter(nil),

@@ -25,8 +25,7 @@ type Host interface {
 	Connected() []p2p.Peer
 }
 
-// Config is what a coordinator works with. All fields but Brought, Tiers, OnPeer, OnRound
-// and Logger are required.
+// Config is what a coordinator works with. All fields from Brought on may be left out.
 type Config struct {
 	Host      Host
 	Self      identity.DeviceID
@@ -43,6 +42,7 @@ type Config struct {
 	// OnRound is told how each round ended that did not end with Serve; several may be at once. It may call the
 	// coordinator.
 	OnRound func(device identity.DeviceID, err error)
+	Metrics *Metrics // the node's
 	Logger  *slog.Logger
 }
 

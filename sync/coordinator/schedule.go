@@ -76,7 +76,7 @@ func (c *Coordinator) startRounds(work *task.Group, now time.Time) time.Duration
 
 // round runs every tier's exchange with one device.
 func (c *Coordinator) round(ctx context.Context, p *peer, begin, conn uint64, hinted bool) {
-	state, brought := c.cfg.State(), c.cfg.Brought(p.id)
+	began, state, brought := time.Now(), c.cfg.State(), c.cfg.Brought(p.id)
 	err := c.exchange(ctx, p)
 	news := c.cfg.State() != state || c.cfg.Brought(p.id) != brought
 	now := time.Now()
@@ -103,8 +103,11 @@ func (c *Coordinator) round(ctx context.Context, p *peer, begin, conn uint64, hi
 	if err != nil && ended {
 		c.cfg.Logger.Debug("coordinator: round failed", "device", p.id.Short(), "err", err)
 	}
-	if ended && c.cfg.OnRound != nil {
-		c.cfg.OnRound(p.id, err)
+	if ended {
+		c.cfg.Metrics.round(now.Sub(began), err)
+		if c.cfg.OnRound != nil {
+			c.cfg.OnRound(p.id, err)
+		}
 	}
 	if errors.Is(err, p2p.ErrNotConnected) {
 		c.Refresh() // our picture is wrong
@@ -199,6 +202,7 @@ func (c *Coordinator) dial(ctx context.Context, p *peer, target p2p.Target) {
 	p.dialing, p.dialed = false, now
 	if ctx.Err() == nil {
 		p.counted(&p.count.Dials, &p.count.FailedDials, err)
+		c.cfg.Metrics.dial(err)
 	}
 	switch {
 	case err == nil:

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/studio-whip/collab/identity"
+	"github.com/studio-whip/collab/internal/traffic"
 )
 
 // stream is what an exchange needs of a stream to a peer.
@@ -23,7 +24,8 @@ type stream interface {
 // exchange is a stream of frames: a length in four bytes, big-endian, and so many bytes. An empty frame ends an answer.
 type exchange struct {
 	stream
-	with identity.DeviceID
+	with   identity.DeviceID
+	passed *traffic.Counter
 }
 
 // send writes a frame. The peer has idleTime to take each part of it.
@@ -49,6 +51,7 @@ func (x *exchange) write(b []byte) error {
 	if err != nil {
 		return fmt.Errorf("foundation: send: %w", stalled(err))
 	}
+	x.passed.Out(0, len(b))
 	return nil
 }
 
@@ -86,6 +89,7 @@ func (x *exchange) read(b []byte, within time.Duration) error {
 	if err != nil {
 		return fmt.Errorf("foundation: receive: %w", stalled(err))
 	}
+	x.passed.In(0, len(b))
 	return nil
 }
 

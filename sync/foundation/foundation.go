@@ -107,7 +107,7 @@ func (f *Foundation) open(ctx context.Context, device identity.DeviceID, protoco
 	if err != nil {
 		return nil, fmt.Errorf("foundation: open a stream: %w", err)
 	}
-	return &exchange{stream: st, with: device}, nil
+	return &exchange{stream: st, with: device, passed: &f.server.passed}, nil
 }
 
 // lead opens an exchange with a device and runs fn over it.

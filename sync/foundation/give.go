@@ -49,6 +49,7 @@ func (f *Foundation) giveRuns(x *exchange, w wanted) error {
 		if err := x.send(run); err != nil {
 			return err
 		}
+		x.passed.Out(int(last-w.After), 0)
 		size, w.After = size+len(run), last
 	}
 	return x.send(nil)

@@ -9,6 +9,7 @@ import (
 	"github.com/studio-whip/collab/identity"
 	"github.com/studio-whip/collab/internal/p2p"
 	"github.com/studio-whip/collab/internal/task"
+	"github.com/studio-whip/collab/internal/traffic"
 )
 
 // The protocols. Their names tell nothing of a project.
@@ -22,6 +23,7 @@ type Server struct {
 	host      *p2p.Host
 	logger    *slog.Logger
 	buildings chan struct{} // holds a token for each snapshot that is being made
+	passed    traffic.Counter
 
 	mu       sync.Mutex
 	projects map[genesis.ProjectID]*Foundation
@@ -31,10 +33,10 @@ type Server struct {
 func NewServer(host *p2p.Host, logger *slog.Logger) *Server {
 	s := newServer(host, logger)
 	host.Handle(protocolSync, p2p.Member, func(ctx context.Context, st *p2p.Stream) {
-		s.serve(&exchange{stream: st, with: st.Device()}, protocolSync)
+		s.serve(&exchange{stream: st, with: st.Device(), passed: &s.passed}, protocolSync)
 	})
 	host.Handle(protocolSnapshot, p2p.Member, func(ctx context.Context, st *p2p.Stream) {
-		s.serve(&exchange{stream: st, with: st.Device()}, protocolSnapshot)
+		s.serve(&exchange{stream: st, with: st.Device(), passed: &s.passed}, protocolSnapshot)
 	})
 	return s
 }
@@ -48,6 +50,9 @@ func newServer(host *p2p.Host, logger *slog.Logger) *Server {
 		host: host, logger: logger, projects: map[genesis.ProjectID]*Foundation{}, buildings: make(chan struct{}, maxBuildings),
 	}
 }
+
+// Traffic is what all exchanges have carried: envelopes of runs, and bytes of frames.
+func (s *Server) Traffic() traffic.Totals { return s.passed.Totals() }
 
 // Join serves a project from now on, until its Close.
 func (s *Server) Join(cfg Config) *Foundation {

@@ -116,6 +116,7 @@ func (f *Foundation) takeRuns(ctx context.Context, x *exchange, w *want) (again 
 	}
 	held := f.cfg.Journal.HeldTo(w.Device, w.ChainNo)
 	if held > before {
+		x.passed.In(int(held-before), 0)
 		f.bring(x.with)
 	}
 	if refused != nil {

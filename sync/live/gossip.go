@@ -27,6 +27,7 @@ import (
 	"github.com/studio-whip/collab/governance"
 	"github.com/studio-whip/collab/identity"
 	"github.com/studio-whip/collab/internal/p2p"
+	"github.com/studio-whip/collab/internal/traffic"
 )
 
 // protocolMesh is gossipsub 1.2 under our own name, so that nobody else's router ever meshes with ours.
@@ -40,6 +41,7 @@ type Gossip struct {
 	filter *filter
 	cancel context.CancelFunc
 	logger *slog.Logger
+	passed traffic.Counter
 
 	mu     sync.RWMutex
 	topics map[string]*Topic
@@ -85,6 +87,9 @@ func NewGossip(node *p2p.Host, logger *slog.Logger) (*Gossip, error) {
 	g.ps = ps
 	return g, nil
 }
+
+// Traffic is what all topics have carried: envelopes, and bytes of messages, each received one once.
+func (g *Gossip) Traffic() traffic.Totals { return g.passed.Totals() }
 
 // Close ends the router; topics must be closed before.
 func (g *Gossip) Close() error {

@@ -64,6 +64,16 @@ func (o *outbox) of(doc docID) *queue {
 	return q
 }
 
+// len is how many updates wait.
+func (o *outbox) len() (n int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, q := range o.docs {
+		n += len(q.updates)
+	}
+	return n
+}
+
 // start serves the outbox until the group stops.
 func (o *outbox) start(g *task.Group, failed func(error)) {
 	g.Go("outbox", func(ctx context.Context) error { return o.serve(ctx, failed) })

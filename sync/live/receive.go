@@ -38,6 +38,7 @@ func (t *Topic) take(ctx context.Context, c *checked) {
 }
 
 func (t *Topic) takeEnvelope(ctx context.Context, c *checked) {
+	t.gossip.passed.In(1, 0)
 	verdict, err := t.cfg.Journal.Accept(ctx, c.envelope, c.from)
 	if err != nil && ctx.Err() == nil {
 		t.cfg.Logger.Debug("envelope not taken", "author", c.envelope.Device.Short(), "verdict", verdict.String(), "err", err)

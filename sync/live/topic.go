@@ -223,6 +223,7 @@ func (t *Topic) Publish(e *envelope.Envelope) {
 		}})
 	}
 	t.publish(data)
+	t.gossip.passed.Out(1, 0)
 	t.progress.noteGone(e)
 	if e.Kind == envelope.KindIntroduction {
 		t.presence.signal()
@@ -231,10 +232,14 @@ func (t *Topic) Publish(e *envelope.Envelope) {
 
 // publish hands bytes to the router. That nobody is subscribed is no error, nor that the topic was closed.
 func (t *Topic) publish(data []byte) {
+	t.gossip.passed.Out(0, len(data))
 	if err := t.topic.Publish(t.tasks.Context(), data); err != nil && !t.closed.Load() {
 		t.cfg.Logger.Debug("publish failed", "err", err)
 	}
 }
+
+// Waiting says how many own edits and messages wait to be sent.
+func (t *Topic) Waiting() (edits, messages int) { return t.outbox.len(), len(t.messages) }
 
 // Renew says that something was exchanged with a device: it can judge now what it could not, and so can this one. Own
 // presence is sent again soon, and what waited is looked at.

@@ -39,6 +39,7 @@ func (t *Topic) validate(_ context.Context, from peer.ID, msg *pubsub.Message) p
 	if from == t.gossip.self {
 		return accepted
 	}
+	t.gossip.passed.In(0, len(msg.Data))
 	c, result := t.check(from, msg.Data)
 	if result == accepted {
 		msg.ValidatorData = c
