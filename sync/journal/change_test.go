@@ -300,6 +300,25 @@ func TestNames(t *testing.T) {
 	if _, err := ben.DocByID(DocID{1}); !errors.Is(err, ErrUnknownDoc) {
 		t.Fatal(err)
 	}
+	// The list of files travels like a document and is in no list of names.
+	files, err := ada.AssetIndex()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := files.Update(func(tx *crdt.Txn) error { return files.CRDT().Map("files").Set(tx, "a", []byte{1}) }); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ada.Append(t.Context(), files.ID, nil); err != nil {
+		t.Fatal(err)
+	}
+	ben.take(ada, ada.published()...)
+	theirs, err := ben.AssetIndex()
+	if err != nil || theirs.Digest() != files.Digest() {
+		t.Fatalf("list of files: %v", err)
+	}
+	if a, b := ada.Names(), ben.Names(); len(a) != 1 || len(b) != 1 {
+		t.Fatalf("names %q and %q", a, b)
+	}
 	// A name that is not the document's is not listed, whoever writes it.
 	index := ben.index.CRDT()
 	_ = index.Update(func(tx *crdt.Txn) error {

@@ -15,6 +15,9 @@ import (
 // control characters.
 const indexName = "\x00index"
 
+// assetIndexName is the name of the document that lists the project's files. It is reserved like the index.
+const assetIndexName = "\x00assets"
+
 // namesMap is the map in it, from the hex form of a document's id to its name.
 const namesMap = "names"
 
@@ -29,6 +32,12 @@ func (j *Journal) Doc(name string) (*Replica, error) {
 		return nil, fmt.Errorf("%w: %w", ErrName, err)
 	}
 	return j.docOf(identity.DocumentID([32]byte(j.project), name), name)
+}
+
+// AssetIndex opens the document that lists the project's files. It is edited and appended like any other, and is no part
+// of [Journal.Names].
+func (j *Journal) AssetIndex() (*Replica, error) {
+	return j.docOf(identity.DocumentID([32]byte(j.project), assetIndexName), assetIndexName)
 }
 
 // DocByID opens a document that is known here: open, named in the index, or with envelopes.
@@ -95,13 +104,16 @@ func (j *Journal) checkName(key string, v crdt.Value) (id DocID, name string, ok
 	return id, name, wire.CheckText(name, MaxName) == nil && identity.DocumentID([32]byte(j.project), name) == id
 }
 
+// reserved reports whether the document is one of the project's own, which stand in no list.
+func (r *Replica) reserved() bool { return r.Name == indexName || r.Name == assetIndexName }
+
 func (j *Journal) nameOf(id DocID) string { return j.names()[id] }
 
 // nameDocument puts a document that is about to be written to into the index. Append's lock is held.
 func (j *Journal) nameDocument(doc DocID) error {
 	j.mu.Lock()
 	r := j.replicas[doc]
-	skip := j.closed || r == nil || r == j.index || r.named || r.Name == "" || len(r.unsent()) == 0 || j.mayWrite() != nil
+	skip := j.closed || r == nil || r.reserved() || r.named || r.Name == "" || len(r.unsent()) == 0 || j.mayWrite() != nil
 	j.mu.Unlock()
 	if skip {
 		return nil
