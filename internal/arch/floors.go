@@ -51,6 +51,7 @@ var floors = map[string]int{
 	"internal/testbed/scenario/report": testOnly,
 	"collabtest":                       11,
 	"internal/traffic":                 0,
+	"sync/assets":                      8,
 }
 
 // testOnly marks a package that nothing may import.
@@ -75,9 +76,11 @@ var fences = map[string][]string{
 	"github.com/godbus/dbus/v5":            {"keystore/osring", "internal/testbed/"},
 	"go.etcd.io/bbolt":                     {"internal/store"},
 	"github.com/ipfs/boxo":                 {"sync/assets"},
+	"github.com/ipfs/go-block-format":      {"sync/assets"},
 	"github.com/ipfs/go-cid":               {"sync/assets"},
 	"github.com/ipfs/go-datastore":         {"sync/assets"},
 	"github.com/ipfs/go-ds-flatfs":         {"sync/assets"},
+	"github.com/ipfs/go-ipld-format":       {"sync/assets"},
 	"github.com/multiformats/go-multihash": {"sync/assets"},
 	"github.com/klauspost/compress":        {"internal/testbed/"},
 	"github.com/libp2p/go-libp2p":          {"internal/p2p", "sync/", "collabtest"},

@@ -21,7 +21,7 @@ type Kind uint8
 const (
 	KindIntroduction Kind = 1 // [Introduction], in clear
 	KindUpdate       Kind = 2 // [Update], sealed
-	KindManifest     Kind = 3 // of an asset, sealed
+	KindManifest     Kind = 3 // of an asset, sealed; set aside: assets are listed in a document
 )
 
 func (k Kind) String() string {
