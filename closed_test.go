@@ -22,6 +22,10 @@ func TestAfterClose(t *testing.T) {
 	doc := open(t, s, "script")
 	insert(t, doc, 0, "INT. HOUSE\n")
 	text, stopped := doc.Text("body"), doc.OnUpdate(func([]byte, crdt.Origin) {})
+	files := s.Assets()
+	if _, err := files.Add(t.Context(), "take.mov", strings.NewReader("take")); err != nil {
+		t.Fatal(err)
+	}
 	code := invite(t, s, collab.InviteOptions{})
 	ctx := t.Context()
 	for range 2 {
@@ -36,6 +40,12 @@ func TestAfterClose(t *testing.T) {
 		"Node.Create":      func() error { return of(n.Create(ctx, "Another", quickCeremony(t))) },
 		"Node.Join":        func() error { return of(n.Join(ctx, code)) },
 		"Node.OpenProject": func() error { return of(n.OpenProject(ctx, s.ID())) },
+		"Assets.Add":       func() error { return of(files.Add(ctx, "more.mov", strings.NewReader("x"))) },
+		"Assets.Open":      func() error { return of(files.Open(ctx, "take.mov")) },
+		"Assets.Pin":       func() error { return files.Pin(ctx, "take.mov", collab.PrioritySoon) },
+		"Assets.Remove":    func() error { return files.Remove(ctx, "take.mov") },
+		"Assets.Stat":      func() error { return of(files.Stat("take.mov")) },
+		"Assets.Unpin":     func() error { return files.Unpin("take.mov") },
 		"Session.Authorize": func() error {
 			return s.Authorize(ctx, nil, func(*collab.Authority) error { t.Error("Authorize went on"); return nil })
 		},
@@ -68,8 +78,19 @@ func TestAfterClose(t *testing.T) {
 		"Presence.Set":   func() error { return doc.Presence().Set(1) },
 	}
 	works := map[string]func() bool{
-		"Node.Close":    func() bool { return n.Close() == nil },
-		"Node.Identity": func() bool { return n.Identity().Name == "Ada" },
+		"Assets.FS": func() bool {
+			_, err := files.FS(ctx).Open("take.mov")
+			return err != nil
+		},
+		"Assets.List": func() (found bool) {
+			for i := range files.List() {
+				found = i.Path == "take.mov"
+			}
+			return found
+		},
+		"Session.Assets": func() bool { return s.Assets() != nil },
+		"Node.Close":     func() bool { return n.Close() == nil },
+		"Node.Identity":  func() bool { return n.Identity().Name == "Ada" },
 		"Node.Projects": func() bool {
 			for range n.Projects() {
 				return false
@@ -123,7 +144,7 @@ func TestAfterClose(t *testing.T) {
 	if _, open := <-collab.Subscribe[collab.DocChanged](context.Background(), s); open {
 		t.Error("a subscription to a closed session is open")
 	}
-	for _, v := range []any{n, s, doc, doc.Presence()} {
+	for _, v := range []any{n, s, doc, doc.Presence(), files} {
 		for i := range reflect.TypeOf(v).NumMethod() {
 			name := reflect.TypeOf(v).Elem().Name() + "." + reflect.TypeOf(v).Method(i).Name
 			if fails[name] == nil && works[name] == nil {

@@ -37,6 +37,7 @@ import (
 	"github.com/studio-whip/collab/internal/store"
 	"github.com/studio-whip/collab/internal/task"
 	"github.com/studio-whip/collab/invite"
+	"github.com/studio-whip/collab/sync/assets"
 	"github.com/studio-whip/collab/sync/coordinator"
 	"github.com/studio-whip/collab/sync/foundation"
 	"github.com/studio-whip/collab/sync/live"
@@ -52,6 +53,7 @@ type Node struct {
 	registry *membership.Registry
 	gossip   *live.Gossip
 	tier2    *foundation.Server
+	files    *assets.Server
 	tiers    *coordinator.Tiers
 	metrics  *coordinator.Metrics // nil: none are wanted
 	tasks    *task.Group
@@ -108,6 +110,9 @@ func Open(ctx context.Context, opts ...Option) (_ *Node, err error) {
 	if n.gossip, err = live.NewGossip(n.host, cfg.logger); err != nil {
 		return nil, wrap("open the network", err)
 	}
+	n.files = assets.NewServer(n.host, assets.Options{
+		Dir: n.home.blocks(), Schedule: n.tiers, Random: cfg.random, Logger: cfg.logger,
+	})
 	if err := n.report(); err != nil {
 		return nil, err
 	}
@@ -149,6 +154,9 @@ func (n *Node) release() error {
 	n.tiers.Close()
 	n.metrics.Close()
 	var errs []error
+	if n.files != nil {
+		errs = append(errs, n.files.Close())
+	}
 	if n.gossip != nil {
 		errs = append(errs, n.gossip.Close())
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/studio-whip/collab/internal/wire"
 	"github.com/studio-whip/collab/invite"
 	"github.com/studio-whip/collab/keystore"
+	"github.com/studio-whip/collab/sync/assets"
 	"github.com/studio-whip/collab/sync/coordinator"
 	"github.com/studio-whip/collab/sync/foundation"
 	"github.com/studio-whip/collab/sync/journal"
@@ -124,6 +125,8 @@ var translations = []struct{ from, to error }{
 	{foundation.ErrStalled, ErrUnreachable},
 	{foundation.ErrProtocol, ErrUnreachable},
 	{live.ErrNotReady, ErrUnreachable},
+	{assets.ErrClosed, ErrClosed},
+	{assets.ErrTooLarge, ErrTooLarge},
 	{p2p.ErrClosed, ErrClosed},
 	{p2p.ErrNotPostQuantum, ErrNotPostQuantum},
 	{p2p.ErrUnreachable, ErrUnreachable},

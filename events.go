@@ -30,6 +30,13 @@ type (
 		Doc    string
 		Remote bool
 	}
+	// AssetChanged says that a file was added, replaced or removed (its ID is empty then), or is whole on this device.
+	AssetChanged struct{ Asset AssetInfo }
+	// AssetProgress says that more of a file has come, at most four times a second for each.
+	AssetProgress struct {
+		Path     string
+		Progress Progress
+	}
 	// SecurityAlert is something a person should look at.
 	SecurityAlert struct {
 		Kind   AlertKind
@@ -55,6 +62,8 @@ func (PeerChanged) isEvent()   {}
 func (PeerRejected) isEvent()  {}
 func (MemberChanged) isEvent() {}
 func (DocChanged) isEvent()    {}
+func (AssetChanged) isEvent()  {}
+func (AssetProgress) isEvent() {}
 func (SecurityAlert) isEvent() {}
 func (StoreChanged) isEvent()  {}
 func (Message) isEvent()       {}
@@ -71,11 +80,12 @@ const (
 	AlertDeviceInDoubt                         // this device's store is older than what others hold of it
 	AlertUnapplied                             // a signed edit cannot be applied to its document
 	AlertCannotWrite                           // own edits are kept but cannot be signed
+	AlertDamagedBlock                          // a block of a file is damaged on this device's disk; it is fetched again
 )
 
 var alertNames = map[AlertKind]string{
 	AlertEquivocation: "equivocation", AlertSnapshotDisputed: "disputed snapshot", AlertDeviceInDoubt: "device in doubt",
-	AlertUnapplied: "edit not applied", AlertCannotWrite: "edits not signed",
+	AlertUnapplied: "edit not applied", AlertCannotWrite: "edits not signed", AlertDamagedBlock: "damaged block",
 }
 
 // String names the kind for people.
@@ -99,6 +109,10 @@ func newEvents(missed func(uint64)) *feed.Feed[Event] {
 				}{e.Who, "peer"}, true
 			case DocChanged:
 				return e, true
+			case AssetChanged:
+				return struct{ path, of string }{e.Asset.Path, "asset"}, true
+			case AssetProgress:
+				return struct{ path, of string }{e.Path, "progress"}, true
 			case StatusChanged:
 				return "status", true
 			}
@@ -112,7 +126,7 @@ func newEvents(missed func(uint64)) *feed.Feed[Event] {
 }
 
 // Events returns a channel of all events from now on, closed when ctx ends or the session does; cancel ctx when you
-// stop reading. It never blocks the session: the queue holds 256; PeerChanged, DocChanged and StatusChanged merge (the latest wins), others drop
+// stop reading. It never blocks the session: the queue holds 256; PeerChanged, DocChanged, AssetChanged, AssetProgress and StatusChanged merge (the latest wins), others drop
 // oldest-first behind one [Missed].
 func (s *Session) Events(ctx context.Context) <-chan Event { return s.events.Subscribe(ctx) }
 

@@ -327,6 +327,14 @@ func (h *home) has(id ProjectID) (bool, error) {
 	return found, err
 }
 
+// blocks is the folder of the files' blocks; "" keeps them in memory.
+func (h *home) blocks() string {
+	if h.dir == "" {
+		return ""
+	}
+	return filepath.Join(h.dir, "blocks")
+}
+
 // openStore opens a project's store; a project that is not known gets a new one, which remember makes lasting and
 // discard removes. stopped is told if it fails.
 func (h *home) openStore(id ProjectID, stopped func(error)) (*store.Store, projectRecord, error) {

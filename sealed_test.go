@@ -24,6 +24,9 @@ const (
 	sealedState  = "Sassafras cursor colour"
 	sealedTopic  = "Rhododendron topic"
 	sealedSpoken = "Lapis lazuli at the stroke of nine"
+	sealedFolder = "Periwinkle rushes"
+	sealedFile   = sealedFolder + "/Dandelion dolly shot.mov"
+	sealedFrame  = "Chrysanthemum frame header"
 )
 
 var sealedNames = []string{"Wilhelmina Quartermaine", "Bartholomew Oxenstierna", "Cassiopeia Featherstone"}
@@ -95,7 +98,8 @@ func TestSealed(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			content := []string{sealedDoc, sealedText, sealedNote, sealedState, sealedTopic, sealedSpoken}
+			content := []string{sealedDoc, sealedText, sealedNote, sealedState, sealedTopic, sealedSpoken, sealedFolder,
+				filepath.Base(sealedFile), sealedFrame}
 			all := append(slices.Clone(content), sealedTitle)
 			all = append(all, sealedNames...)
 			outside, within := finder(t, all), finder(t, content)
@@ -150,6 +154,15 @@ func work(t *testing.T, nodes []*sealedNode) {
 	for _, n := range nodes[1:] {
 		s := join(t, n.Node, invite(t, host, collab.InviteOptions{Uses: 1}))
 		sessions, docs = append(sessions, s), append(docs, open(t, s, sealedDoc))
+	}
+	// Two blocks and a bit of one, every frame of it with a readable header.
+	frames := bytes.Repeat(append([]byte(sealedFrame), footage(5, 4<<10)...), 140)
+	add(t, host, sealedFile, frames)
+	for _, s := range sessions[1:] {
+		has(t, s, sealedFile)
+		if !bytes.Equal(read(t, s, sealedFile), frames) {
+			t.Fatal("the file has other bytes")
+		}
 	}
 	heard := make([]<-chan collab.Message, len(sessions))
 	for i, s := range sessions {

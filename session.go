@@ -13,6 +13,7 @@ import (
 	"github.com/studio-whip/collab/internal/feed"
 	"github.com/studio-whip/collab/internal/store"
 	"github.com/studio-whip/collab/internal/task"
+	"github.com/studio-whip/collab/sync/assets"
 	"github.com/studio-whip/collab/sync/coordinator"
 	"github.com/studio-whip/collab/sync/foundation"
 	"github.com/studio-whip/collab/sync/journal"
@@ -29,6 +30,7 @@ type Session struct {
 	journal     *journal.Journal
 	live        *live.Topic
 	foundation  *foundation.Foundation
+	files       *assets.Assets
 	coordinator *coordinator.Coordinator
 	events      *feed.Feed[Event]
 	watchers    *task.Group // subscriptions
@@ -96,7 +98,7 @@ func newSession(n *Node, id ProjectID, start func(membership.Config) (*membershi
 	return s, nil
 }
 
-// openContent brings up the journal: what is on this device can be read.
+// openContent brings up the journal and the files: what is on this device can be read.
 func (s *Session) openContent() (err error) {
 	n := s.node
 	s.journal, err = journal.Open(n.tasks.Context(), journal.Config{
@@ -104,7 +106,17 @@ func (s *Session) openContent() (err error) {
 		Self:   journal.Self{Identity: n.self.Identity.ID, Device: n.self.Device.ID, Keys: n.self.Keys},
 		Random: n.cfg.random, Now: n.cfg.now, Logger: n.cfg.logger,
 	})
-	return wrap("open the documents", err)
+	if err != nil {
+		return wrap("open the documents", err)
+	}
+	s.files, err = n.files.Join(n.tasks.Context(), assets.Config{
+		Project: s.id, State: s.membership.State, Journal: s.journal, Store: s.store, Device: n.self.Device.ID,
+	})
+	if err != nil {
+		return wrap("open the files", err)
+	}
+	s.listenToFiles()
+	return nil
 }
 
 // online brings up the tiers that exchange documents with the members.
@@ -162,6 +174,9 @@ func (s *Session) shutDown() error {
 	errs := []error{s.offline()}
 	s.events.Close() // ends subscriptions, which the watchers wait for
 	errs = append(errs, s.watchers.Close())
+	if s.files != nil {
+		errs = append(errs, s.files.Close())
+	}
 	if s.journal != nil {
 		errs = append(errs, s.journal.Close())
 	}
@@ -235,11 +250,23 @@ const handOverTime = 2 * time.Second
 
 // handOver gives the last edits to whoever is connected. Who is not reached gets them when this device is back.
 func (s *Session) handOver() {
-	if s.edits.Load() == s.exchanged.Load() || len(s.coordinator.Online()) == 0 {
+	if s.edits.Load() == s.exchanged.Load() {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), handOverTime)
 	defer cancel()
+	changes := Subscribe[PeerChanged](ctx, s)
+	if len(s.coordinator.Online()) == 0 {
+		return
+	}
+	s.watchers.Go("hand over", func(context.Context) error {
+		for range changes {
+			if len(s.coordinator.Online()) == 0 {
+				cancel() // the last of them has gone
+			}
+		}
+		return nil
+	})
 	err := s.live.Flush(ctx)
 	if err == nil {
 		err = s.coordinator.WaitSynced(ctx)

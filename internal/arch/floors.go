@@ -18,6 +18,7 @@ var floors = map[string]int{
 	"internal/task":                    0,
 	"internal/wire":                    0,
 	"internal/words":                   0,
+	"internal/traffic":                 0,
 	"internal/testbed/plaintext":       0, // for tests
 	"internal/testbed/scenario":        0, // for tests
 	"internal/testbed/secretservice":   0, // for tests
@@ -44,14 +45,13 @@ var floors = map[string]int{
 	"sync/journal":                     7,
 	"sync/foundation":                  8,
 	"sync/live":                        8,
+	"sync/assets":                      8,
 	"sync/coordinator":                 9,
 	"":                                 10,
 	"examples/quickstart":              11,
+	"collabtest":                       11,
 	"internal/arch":                    testOnly,
 	"internal/testbed/scenario/report": testOnly,
-	"collabtest":                       11,
-	"internal/traffic":                 0,
-	"sync/assets":                      8,
 }
 
 // testOnly marks a package that nothing may import.
