@@ -18,7 +18,7 @@ import (
 
 // order is what the parent process asks of the third person's, one JSON object a line.
 type order struct {
-	Do         string // join, open, type, trace, digest, removed, read, close
+	Do         string // join, open, type, trace, digest, watch, removed, read, close
 	Dir        string
 	Passphrase string
 	Code       string  // join
@@ -27,6 +27,7 @@ type order struct {
 	Until      int     // type: the first action to leave for later; 0 means none
 	Patches    []patch // trace
 	Sealed     []byte  // read: a recorded envelope
+	Path       string  // watch
 	Name       string
 }
 
@@ -36,10 +37,11 @@ type report struct {
 	Project string
 	Member  string
 	Digest  string
-	Text    int    // length in UTF-16 code units
-	Done    int    // type: how many actions are done
-	Opened  bool   // read: the envelope could be opened,
-	Refused string // or why not
+	Text    int              // length in UTF-16 code units
+	Done    int              // type: how many actions are done
+	From    map[string]int64 // watch: bytes, by the name of who sent them
+	Opened  bool             // read: the envelope could be opened,
+	Refused string           // or why not
 	Err     string
 }
 
@@ -100,6 +102,8 @@ func (m *memberProcess) obey(ctx context.Context, o order) (report, error) {
 		return m.state(), m.doc.WaitSaved(ctx)
 	case "digest":
 		return m.state(), nil
+	case "watch":
+		return m.watch(ctx, o.Path)
 	case "removed":
 		return m.awaitRemoval(ctx)
 	case "read":

@@ -32,6 +32,8 @@ type story struct {
 	custodians      []collab.Custodian
 	rec             *recording
 	scene           scene
+	footage         string    // SHA-256 in hex
+	cleoBack        time.Time // when her process was started again
 }
 
 // demo tells the story; any error ends it.
@@ -292,6 +294,9 @@ func (st *story) crash(ctx context.Context) error {
 	if err := ada.typeLine("(Cleo's machine has died; Ada types on.)", partEnds["ada"], ctx.Done()); err != nil {
 		return err
 	}
+	if err := st.shoot(ctx); err != nil {
+		return err
+	}
 
 	began := time.Now()
 	cleo, err := startProcess(ctx)
@@ -299,6 +304,7 @@ func (st *story) crash(ctx context.Context) error {
 		return err
 	}
 	st.cleo = cleo
+	st.cleoBack = time.Now()
 	r, err := st.cleo.ask(order{Do: "open", Dir: filepath.Join(st.dir, "cleo"), Name: "cleo", Passphrase: st.cleoPass, Project: st.project})
 	if err != nil {
 		return err
@@ -310,6 +316,9 @@ func (st *story) crash(ctx context.Context) error {
 		return err
 	}
 	st.say("Cleo is back and has caught up (%s, key stretching included)", since(began))
+	if err := st.screening(ctx); err != nil {
+		return err
+	}
 	if _, err := st.cleo.ask(order{Do: "type", Name: "cleo", From: saved}); err != nil {
 		return err
 	}
