@@ -9,7 +9,6 @@ import (
 
 	"github.com/studio-whip/collab/governance"
 	"github.com/studio-whip/collab/identity"
-	"github.com/studio-whip/collab/internal/p2p"
 )
 
 // Pull exchanges events with a connected member: afterwards both hold the union of what they held before, as well as
@@ -150,16 +149,7 @@ func (p *Project) sample() []governance.EventID {
 // lacking returns the events that a peer does not have who has these and all before them, in causal order. p.mu is
 // held.
 func (p *Project) lacking(have []governance.EventID) [][]byte {
-	known := map[governance.EventID]bool{}
-	for queue := have; len(queue) > 0; queue = queue[1:] {
-		id := queue[0]
-		e := p.events.Get(id)
-		if e == nil || known[id] {
-			continue
-		}
-		known[id] = true
-		queue = append(queue, e.Parents...)
-	}
+	known := p.closure(have)
 	var out [][]byte
 	for e := range p.events.All() {
 		if !known[e.ID] {
@@ -169,12 +159,37 @@ func (p *Project) lacking(have []governance.EventID) [][]byte {
 	return out
 }
 
+// closure returns those of the events named that are held, with all that lies before them. p.mu is held.
+func (p *Project) closure(of []governance.EventID) map[governance.EventID]bool {
+	found := map[governance.EventID]bool{}
+	for queue := of; len(queue) > 0; queue = queue[1:] {
+		id := queue[0]
+		e := p.events.Get(id)
+		if e == nil || found[id] {
+			continue
+		}
+		found[id] = true
+		queue = append(queue, e.Parents...)
+	}
+	return found
+}
+
 // answer sends what a peer lacks, by its hello. It stops when the peer is no member any more.
 func (p *Project) answer(w io.Writer, device identity.DeviceID, theirs *hello) error {
 	p.mu.Lock()
 	events := p.lacking(theirs.Have)
 	b := &batch{Boxes: p.give(theirs.Needs, device), Addrs: p.bookFor(theirs.Book, maxRecords)}
 	p.mu.Unlock()
+	return sendBatches(w, b, events, func() error {
+		if !p.allowed(device) {
+			return fmt.Errorf("%w: %s", ErrNotMember, device.Short())
+		}
+		return nil
+	})
+}
+
+// sendBatches sends events in as many batches as they need, the first of which is begun. permit is asked before each.
+func sendBatches(w io.Writer, b *batch, events [][]byte, permit func() error) error {
 	for {
 		size := 0
 		for len(events) > 0 && len(b.Events) < maxBatch && size < maxBatchBytes {
@@ -182,8 +197,8 @@ func (p *Project) answer(w io.Writer, device identity.DeviceID, theirs *hello) e
 			b.Events, events = append(b.Events, events[0]), events[1:]
 		}
 		b.Last = len(events) == 0
-		if !p.allowed(device) {
-			return fmt.Errorf("%w: %s", ErrNotMember, device.Short())
+		if err := permit(); err != nil {
+			return err
 		}
 		if err := send(w, b); err != nil || b.Last {
 			return err
@@ -216,53 +231,4 @@ func (p *Project) takeBatch(device identity.DeviceID, b *batch) error {
 		return err
 	}
 	return p.takeAddresses(b.Addrs)
-}
-
-// farewell tells devices that were just removed of their removal, if they are connected, and then lets the transport
-// close their connections.
-func (p *Project) farewell(gone []*governance.Device, added []governance.EventID) {
-	host := p.reg.transport()
-	connected := map[identity.DeviceID]bool{}
-	if host != nil {
-		for _, x := range host.Connected() {
-			connected[x.Device] = x.Class == p2p.Member || connected[x.Device]
-		}
-	}
-	for _, d := range gone {
-		if !connected[d.ID] {
-			p.gate.departed(d.Cert)
-			continue
-		}
-		ok := p.tasks.Go("farewell", func(ctx context.Context) error {
-			ctx, cancel := context.WithTimeout(ctx, farewellTime)
-			defer cancel()
-			p.tell(ctx, host, d.ID, added)
-			p.gate.departed(d.Cert)
-			host.Recheck()
-			return nil
-		})
-		if !ok {
-			p.gate.departed(d.Cert)
-		}
-	}
-	if host != nil {
-		host.Recheck()
-	}
-}
-
-// tell sends events, and nothing else, to a device that is no member any more.
-func (p *Project) tell(ctx context.Context, host *p2p.Host, device identity.DeviceID, added []governance.EventID) {
-	s, err := host.Open(ctx, device, protocolEvents)
-	if err != nil {
-		return
-	}
-	defer s.Close()
-	defer context.AfterFunc(ctx, func() { _ = s.Reset() })()
-	_ = s.SetDeadline(time.Now().Add(farewellTime))
-	h := p.hello(added)
-	h.Have, h.Needs, h.Book = nil, nil, nil
-	if send(s, h) != nil || s.CloseWrite() != nil {
-		return
-	}
-	_, _ = io.Copy(io.Discard, io.LimitReader(s, maxFrame))
 }

@@ -5,7 +5,6 @@ import (
 	"testing"
 
 	"github.com/studio-whip/collab/governance"
-	"github.com/studio-whip/collab/internal/p2p"
 	"github.com/studio-whip/collab/internal/testbed/scenario"
 	"github.com/studio-whip/collab/invite"
 )
@@ -116,47 +115,6 @@ func TestReopen(t *testing.T) {
 	list, err := Projects(anna.st)
 	if err != nil || len(list) != 1 || list[0] != pa.ID() {
 		t.Errorf("projects %v: %v", list, err)
-	}
-}
-
-// Scenario 43: who was removed is told so, and then is refused at every request.
-func TestScenario43Removed(t *testing.T) {
-	checkLeaks(t)
-	anna, berta, carl := newNode(t, "anna"), newNode(t, "berta"), newNode(t, "carl")
-	pa := anna.found()
-	pb := berta.join(invited(t, pa, InviteOptions{}))
-	pc := carl.join(invited(t, pa, InviteOptions{}))
-	converge(t, pa, pb, pc)
-	before, _, _ := pa.SendingEpoch()
-	if _, err := pa.Remove(timeout(t), Removal{Member: berta.self.Identity.Member(), Reason: "test"}); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "the removed learns of it", func() bool { return role(pb, berta.self) == governance.None })
-	converge(t, pa, pc)
-	after, key, ok := pa.SendingEpoch()
-	if !ok || after == before {
-		t.Fatal("the key did not rotate")
-	}
-	eventually(t, "the others have the new key", func() bool { got, ok := pc.EpochKey(after); return ok && got == key })
-	if _, ok := pb.EpochKey(after); ok {
-		t.Error("the removed has the new key")
-	}
-	if _, ok := pb.EpochKey(before); !ok {
-		t.Error("the removed lost the old key")
-	}
-	eventually(t, "anna has closed the connection", apart(anna, berta))
-	eventually(t, "berta has seen it", apart(berta, anna))
-	_, err := berta.host.Dial(timeout(t), p2p.Target{
-		Device: anna.self.Device.ID, Peer: anna.self.Device.Peer, Addrs: anna.host.Addrs(),
-	})
-	if err == nil {
-		t.Error("the removed connects again")
-	}
-	if _, err := pb.OpenChain(timeout(t)); !errors.As(err, new(*governance.DeniedError)) {
-		t.Errorf("the removed acts: %v", err)
-	}
-	if pa.allowed(berta.self.Device.ID) {
-		t.Error("the removed is allowed to ask")
 	}
 }
 
