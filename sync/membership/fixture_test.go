@@ -23,14 +23,25 @@ const loopback = "/ip4/127.0.0.1/tcp/0"
 
 // clock is a wall clock that tests move.
 type clock struct {
-	mu     sync.Mutex
-	offset time.Duration
+	mu      sync.Mutex
+	stopped time.Time // zero: it runs
+	offset  time.Duration
 }
 
 func (c *clock) now() time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if !c.stopped.IsZero() {
+		return c.stopped.Add(c.offset)
+	}
 	return time.Now().Add(c.offset)
+}
+
+// stop keeps the clock from going on by itself.
+func (c *clock) stop() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.stopped = time.Now()
 }
 
 func (c *clock) advance(d time.Duration) {
