@@ -16,6 +16,8 @@ import (
 	"github.com/libp2p/go-libp2p/p2p/protocol/circuitv2/client"
 	"github.com/libp2p/go-libp2p/p2p/protocol/circuitv2/relay"
 	libp2ptls "github.com/libp2p/go-libp2p/p2p/security/tls"
+
+	"github.com/studio-whip/collab/internal/testbed/scenario"
 )
 
 // TestHolePunchOverQUIC lets two hosts dial each other at once, one in the role that waits for packets to arrive.
@@ -227,17 +229,19 @@ func TestRelay(t *testing.T) {
 	roundTrip(t, back)
 }
 
-// TestStrangerThroughRelay comes through a relay that knows it to a device that does not.
-func TestStrangerThroughRelay(t *testing.T) {
-	checkLeaks(t)
-	hub, carol, berta := newDevice(t, "hub"), newDevice(t, "carol"), newDevice(t, "berta")
-	r := newRoster(hub, carol, berta)
-	seen := newRefusals()
-	_, to := relayed(t, r, hub, berta, newRoster(hub, berta), seen.into)
-	if _, err := start(t, carol, r).Dial(timeout(t), to); !errors.Is(err, ErrRefused) {
-		t.Errorf("%v, want %v", err, ErrRefused)
-	}
-	if got := seen.expect(t, ErrNotMember); got.Peer != peerOf(t, carol).String() {
-		t.Errorf("refused %q", got.Peer)
-	}
+// TestScenario102StrangerThroughRelay comes through a relay that knows it to a device that does not.
+func TestScenario102StrangerThroughRelay(t *testing.T) {
+	scenario.Run(t, 102, "a stranger comes through a relay: closed without an answer to its proof, the refusal is told", func(t *testing.T) {
+		checkLeaks(t)
+		hub, carol, berta := newDevice(t, "hub"), newDevice(t, "carol"), newDevice(t, "berta")
+		r := newRoster(hub, carol, berta)
+		seen := newRefusals()
+		_, to := relayed(t, r, hub, berta, newRoster(hub, berta), seen.into)
+		if _, err := start(t, carol, r).Dial(timeout(t), to); !errors.Is(err, ErrRefused) {
+			t.Errorf("%v, want %v", err, ErrRefused)
+		}
+		if got := seen.expect(t, ErrNotMember); got.Peer != peerOf(t, carol).String() {
+			t.Errorf("refused %q", got.Peer)
+		}
+	})
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/studio-whip/collab/genesis"
 	"github.com/studio-whip/collab/identity"
 	"github.com/studio-whip/collab/internal/p2p"
+	"github.com/studio-whip/collab/internal/testbed/scenario"
 	"github.com/studio-whip/collab/internal/wire"
 	"github.com/studio-whip/collab/sync/membership"
 )
@@ -40,85 +41,89 @@ func answered(x *exchange, protocol string) error {
 
 // Two projects on one node: a member of the first, connected, asks for the second's chains and snapshots and gets the
 // answer that it gets for a project that does not exist. Nothing is ever told to it of the second.
-func TestForbiddenLooksUnknown(t *testing.T) {
-	var asked atomic.Int32
-	count := func(h *p2p.Host) {
+func TestScenario104ForbiddenLooksUnknown(t *testing.T) {
+	scenario.Run(t, 104, "a member of one project asks for another's chains and snapshots: the answer is that for an unknown project, its id is never sent", func(t *testing.T) {
+		var asked atomic.Int32
+		count := func(h *p2p.Host) {
+			for _, protocol := range []string{protocolSync, protocolSnapshot} {
+				h.Handle(protocol, p2p.Member, func(context.Context, *p2p.Stream) { asked.Add(1) })
+			}
+		}
+		anna := newNode(t, "anna")
+		berta, carl := newNode(t, "berta", count), newNode(t, "carl")
+		first, second := anna.found(), anna.found()
+		first.join(berta)
+		second.join(carl)
+		second.write("script", "secret")
 		for _, protocol := range []string{protocolSync, protocolSnapshot} {
-			h.Handle(protocol, p2p.Member, func(context.Context, *p2p.Stream) { asked.Add(1) })
+			open := answered(raw(t, berta, anna, protocol, first.p.ID()), protocol)
+			forbidden := answered(raw(t, berta, anna, protocol, second.p.ID()), protocol)
+			unknown := answered(raw(t, berta, anna, protocol, genesis.ProjectID{1}), protocol)
+			if open != nil {
+				t.Errorf("%s of a project of its own: %v", protocol, open)
+			}
+			if !errors.Is(forbidden, ErrRefused) || forbidden.Error() != unknown.Error() {
+				t.Errorf("%s: a forbidden project answers %q, an unknown one %q", protocol, forbidden, unknown)
+			}
 		}
-	}
-	anna := newNode(t, "anna")
-	berta, carl := newNode(t, "berta", count), newNode(t, "carl")
-	first, second := anna.found(), anna.found()
-	first.join(berta)
-	second.join(carl)
-	second.write("script", "secret")
-	for _, protocol := range []string{protocolSync, protocolSnapshot} {
-		open := answered(raw(t, berta, anna, protocol, first.p.ID()), protocol)
-		forbidden := answered(raw(t, berta, anna, protocol, second.p.ID()), protocol)
-		unknown := answered(raw(t, berta, anna, protocol, genesis.ProjectID{1}), protocol)
-		if open != nil {
-			t.Errorf("%s of a project of its own: %v", protocol, open)
+		for what, run := range map[string]func(context.Context, identity.DeviceID) error{"sync": second.f.Sync, "snapshots": second.f.FetchSnapshots} {
+			if err := run(t.Context(), berta.device()); !errors.Is(err, ErrRefused) {
+				t.Errorf("%s with a stranger: %v; want ErrRefused", what, err)
+			}
 		}
-		if !errors.Is(forbidden, ErrRefused) || forbidden.Error() != unknown.Error() {
-			t.Errorf("%s: a forbidden project answers %q, an unknown one %q", protocol, forbidden, unknown)
+		if asked.Load() != 0 {
+			t.Error("a stranger was asked about a project")
 		}
-	}
-	for what, run := range map[string]func(context.Context, identity.DeviceID) error{"sync": second.f.Sync, "snapshots": second.f.FetchSnapshots} {
-		if err := run(t.Context(), berta.device()); !errors.Is(err, ErrRefused) {
-			t.Errorf("%s with a stranger: %v; want ErrRefused", what, err)
-		}
-	}
-	if asked.Load() != 0 {
-		t.Error("a stranger was asked about a project")
-	}
+	})
 }
 
 // A removed member whose connection stands, as another project is shared, is refused at each request: on streams that
 // were opened before and on new ones, on every protocol.
-func TestRemovedIsRefusedAtEachRequest(t *testing.T) {
-	anna, berta := newNode(t, "anna"), newNode(t, "berta")
-	first, second := anna.found(), anna.found()
-	first.join(berta)
-	kept := second.join(berta)
-	for _, r := range []*room{first, second} {
-		r.write("script", "text")
-	}
-	chain := chainOf(t, first, first)
-	request := wire.Marshal(ask{Runs: []wanted{{Device: chain.Device, ChainNo: chain.ChainNo}}})
-
-	runs := raw(t, berta, anna, protocolSync, first.p.ID())
-	must(t, answered(runs, protocolSync))
-	must(t, runs.send(request))
-	if run, err := runs.receive(MaxRun, idleTime); err != nil || len(run) == 0 {
-		t.Fatalf("a member asks for a run: %d bytes, %v", len(run), err)
-	}
-	if end, err := runs.receive(MaxRun, idleTime); err != nil || len(end) != 0 {
-		t.Fatalf("end of the answer: %d bytes, %v", len(end), err)
-	}
-	snapshots := raw(t, berta, anna, protocolSnapshot, first.p.ID())
-	must(t, answered(snapshots, protocolSnapshot))
-
-	_, err := first.p.Remove(t.Context(), membership.Removal{Member: berta.self.Identity.Member()})
-	must(t, err)
-	must(t, runs.send(request))
-	if run, err := runs.receive(MaxRun, idleTime); err == nil {
-		t.Errorf("the removed got %d bytes of a run on an old stream", len(run))
-	}
-	must(t, snapshots.send(wire.Marshal(wish{Docs: first.j.DocIDs()[:1]})))
-	if b, err := snapshots.receive(MaxSnapshot, idleTime); err == nil {
-		t.Errorf("the removed got %d bytes of a snapshot on an old stream", len(b))
-	}
-	for _, protocol := range []string{protocolSync, protocolSnapshot} {
-		if err := answered(raw(t, berta, anna, protocol, first.p.ID()), protocol); !errors.Is(err, ErrRefused) {
-			t.Errorf("%s on a new stream: %v; want ErrRefused", protocol, err)
+func TestScenario43RemovedAtEachRequest(t *testing.T) {
+	scenario.Run(t, 43, "a revoked peer, still connected through another project, asks for chains and snapshots on old and new streams: refused on each", func(t *testing.T) {
+		anna, berta := newNode(t, "anna"), newNode(t, "berta")
+		first, second := anna.found(), anna.found()
+		first.join(berta)
+		kept := second.join(berta)
+		for _, r := range []*room{first, second} {
+			r.write("script", "text")
 		}
-		if err := answered(raw(t, berta, anna, protocol, second.p.ID()), protocol); err != nil {
-			t.Errorf("%s of the project that is still shared: %v", protocol, err)
+		chain := chainOf(t, first, first)
+		request := wire.Marshal(ask{Runs: []wanted{{Device: chain.Device, ChainNo: chain.ChainNo}}})
+
+		runs := raw(t, berta, anna, protocolSync, first.p.ID())
+		must(t, answered(runs, protocolSync))
+		must(t, runs.send(request))
+		if run, err := runs.receive(MaxRun, idleTime); err != nil || len(run) == 0 {
+			t.Fatalf("a member asks for a run: %d bytes, %v", len(run), err)
 		}
-	}
-	must(t, kept.f.Sync(t.Context(), anna.device()))
-	equal(t, []string{"script"}, second, kept)
+		if end, err := runs.receive(MaxRun, idleTime); err != nil || len(end) != 0 {
+			t.Fatalf("end of the answer: %d bytes, %v", len(end), err)
+		}
+		snapshots := raw(t, berta, anna, protocolSnapshot, first.p.ID())
+		must(t, answered(snapshots, protocolSnapshot))
+
+		_, err := first.p.Remove(t.Context(), membership.Removal{Member: berta.self.Identity.Member()})
+		must(t, err)
+		must(t, runs.send(request))
+		if run, err := runs.receive(MaxRun, idleTime); err == nil {
+			t.Errorf("the removed got %d bytes of a run on an old stream", len(run))
+		}
+		must(t, snapshots.send(wire.Marshal(wish{Docs: first.j.DocIDs()[:1]})))
+		if b, err := snapshots.receive(MaxSnapshot, idleTime); err == nil {
+			t.Errorf("the removed got %d bytes of a snapshot on an old stream", len(b))
+		}
+		for _, protocol := range []string{protocolSync, protocolSnapshot} {
+			if err := answered(raw(t, berta, anna, protocol, first.p.ID()), protocol); !errors.Is(err, ErrRefused) {
+				t.Errorf("%s on a new stream: %v; want ErrRefused", protocol, err)
+			}
+			if err := answered(raw(t, berta, anna, protocol, second.p.ID()), protocol); err != nil {
+				t.Errorf("%s of the project that is still shared: %v", protocol, err)
+			}
+		}
+		must(t, kept.f.Sync(t.Context(), anna.device()))
+		equal(t, []string{"script"}, second, kept)
+	})
 }
 
 // What one device may have under way is limited, and comes free again.
