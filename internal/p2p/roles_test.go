@@ -182,7 +182,14 @@ func TestSecurityObeysContext(t *testing.T) {
 // relayed makes a relay, a device that can be reached through it, and the target that names that device there.
 func relayed(t *testing.T, r *roster, hub, behind device, behindKnows *roster, edit ...func(*Config)) (at *Host, to Target) {
 	t.Helper()
-	h := start(t, hub, r, func(c *Config) {
+	_, at, to = relayedBy(t, r, hub, behind, behindKnows, edit...)
+	return at, to
+}
+
+// relayedBy also returns the relay.
+func relayedBy(t *testing.T, r *roster, hub, behind device, behindKnows *roster, edit ...func(*Config)) (h, at *Host, to Target) {
+	t.Helper()
+	h = start(t, hub, r, func(c *Config) {
 		c.extra = []libp2p.Option{libp2p.EnableRelayService(relay.WithInfiniteLimits()), libp2p.ForceReachabilityPublic()}
 	})
 	at = start(t, behind, behindKnows, edit...)
@@ -197,7 +204,7 @@ func relayed(t *testing.T, r *roster, hub, behind device, behindKnows *roster, e
 	for _, addr := range target(t, hub, h, "quic").Addrs {
 		to.Addrs = append(to.Addrs, addr+"/p2p/"+h.PeerID()+"/p2p-circuit")
 	}
-	return at, to
+	return h, at, to
 }
 
 // TestRelay connects two members through a third, which carries what it cannot read.
@@ -242,6 +249,56 @@ func TestScenario102StrangerThroughRelay(t *testing.T) {
 		}
 		if got := seen.expect(t, ErrNotMember); got.Peer != peerOf(t, carol).String() {
 			t.Errorf("refused %q", got.Peer)
+		}
+	})
+}
+
+// Anna is removed, and does not accept it. The relay is a member's device: at first it does not know of the removal.
+func TestScenario31RemovedThroughRelay(t *testing.T) {
+	scenario.Run(t, 31, "a revoked member reconnects by relay: refused with a report; once the relay knows, its reservation and circuits end too", func(t *testing.T) {
+		hub, anna, berta, carl := newDevice(t, "hub"), newDevice(t, "anna"), newDevice(t, "berta"), newDevice(t, "carl")
+		at, all := newRoster(hub, anna, berta, carl), newRoster(hub, anna, berta, carl)
+		knows := newRoster(hub, anna, berta)
+		seen := newRefusals()
+		relay, b, to := relayedBy(t, at, hub, berta, knows, seen.into)
+		a := start(t, anna, all)
+		if _, err := a.Dial(timeout(t), to); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "berta sees the relay and anna", func() bool { return len(b.Connected()) == 2 })
+
+		knows.remove(anna)
+		b.Recheck()
+		eventually(t, "the circuit ends at berta's", func() bool { return len(b.Connected()) == 1 })
+		eventually(t, "anna sees it", func() bool { return len(a.Connected()) == 1 })
+		if _, err := a.Dial(timeout(t), to); !errors.Is(err, ErrRefused) {
+			t.Errorf("by relay: %v, want %v", err, ErrRefused)
+		}
+		if got := seen.expect(t, ErrNotMember); got.Peer != peerOf(t, anna).String() {
+			t.Errorf("refused %q", got.Peer)
+		}
+
+		// Behind the relay anna is reachable for carl, until the relay knows.
+		eventually(t, "the relay serves anna", func() bool {
+			_, err := client.Reserve(timeout(t), a.host, peer.AddrInfo{ID: relay.host.ID()})
+			return err == nil
+		})
+		back := Target{Device: anna.cert.ID, Peer: anna.cert.Peer}
+		for _, addr := range target(t, hub, relay, "quic").Addrs {
+			back.Addrs = append(back.Addrs, addr+"/p2p/"+relay.PeerID()+"/p2p-circuit")
+		}
+		c := start(t, carl, all)
+		if _, err := c.Dial(timeout(t), back); err != nil {
+			t.Fatal(err)
+		}
+		at.remove(anna)
+		relay.Recheck()
+		eventually(t, "nobody is connected to anna", func() bool { return len(a.Connected()) == 0 && len(c.Connected()) == 1 })
+		if _, err := c.Dial(timeout(t), back); !errors.Is(err, ErrUnreachable) {
+			t.Errorf("the relay still serves the removed: %v", err)
+		}
+		if _, err := client.Reserve(timeout(t), a.host, peer.AddrInfo{ID: relay.host.ID()}); err == nil {
+			t.Error("the relay reserves for the removed")
 		}
 	})
 }
