@@ -17,18 +17,29 @@ type Applied struct {
 	ClientConflict bool
 }
 
-// ApplyOption sets the origin of a transaction made by ApplyUpdate.
+// ApplyOption sets the origin of a transaction made by ApplyUpdate (WithOrigin), or the format of the update (V2).
 type ApplyOption interface{ apply(*applyConfig) }
 
-type applyConfig struct{ origin Origin }
+type applyConfig struct {
+	origin Origin
+	format Format
+}
 
-func applyOrigin(opts []ApplyOption) Origin {
-	var c applyConfig
+func configure(opts []ApplyOption) applyConfig {
+	c := applyConfig{format: V1}
+	if len(opts) > 0 {
+		c = applyAll(c, opts)
+	}
+	return c
+}
+
+// applyAll is apart from configure so that applying without options allocates nothing.
+func applyAll(c applyConfig, opts []ApplyOption) applyConfig {
 	for _, o := range opts {
 		o.apply(&c)
 	}
 	c.origin.Local = false
-	return c.origin
+	return c
 }
 
 // decoders recycles the memory of decoding, which happens before the document is locked.
@@ -36,25 +47,22 @@ var decoders = sync.Pool{New: func() any { return new(update) }}
 
 // release gives an update's memory back, unless it is too much to keep.
 func (u *update) release() {
-	u.src = nil
+	u.src, u.verbatim, u.v2 = nil, false, columns{}
 	if cap(u.structs) <= 1<<14 && cap(u.deletes) <= 1<<14 && cap(u.ids) <= 1<<12 {
 		decoders.Put(u)
 	}
 }
 
-// ApplyUpdate merges an update in format v1. Updates may arrive in any order and any number of times: what cannot be
+// ApplyUpdate merges an update, in format V1 unless an option says V2. Updates may arrive in any order and any number of times: what cannot be
 // placed yet waits. Malformed input returns a *DecodeError and leaves the document unchanged.
 func (d *Doc) ApplyUpdate(b []byte, opts ...ApplyOption) (Applied, error) {
-	var origin Origin
-	if len(opts) > 0 {
-		origin = applyOrigin(opts)
-	}
+	c := configure(opts)
 	u := decoders.Get().(*update)
 	defer u.release()
-	if err := u.decode(b, d.limits); err != nil {
+	if err := u.decode(b, c.format, d.limits); err != nil {
 		return Applied{}, err
 	}
-	a, err := d.apply(u, origin)
+	a, err := d.apply(u, c.origin)
 	d.feed.deliver()
 	return a, err
 }

@@ -41,6 +41,15 @@ func (d *Doc) EncodeUpdate(sv []byte) ([]byte, error) {
 	return slices.Clip(e.buf), nil
 }
 
+// EncodeUpdateV2 is EncodeUpdate in format V2.
+func (d *Doc) EncodeUpdateV2(sv []byte) ([]byte, error) {
+	v1, err := d.EncodeUpdate(sv)
+	if err != nil {
+		return nil, err
+	}
+	return toV2(v1), nil
+}
+
 // StateVector returns the encoded state vector: for every client, descending by ID, the next clock.
 func (d *Doc) StateVector() []byte {
 	d.mu.RLock()
@@ -76,6 +85,7 @@ func (d *Doc) sortClients(cs []since) {
 // encoder writes updates in format v1. The document is locked for reading at least.
 type encoder struct {
 	doc *Doc
+	ids []uint64 // client table of structs that are in no document
 	buf []byte
 
 	// merged writes like Yjs's mergeUpdates, which Yjs uses as soon as anything is pending: the mark that an item
@@ -86,7 +96,11 @@ type encoder struct {
 func (e *encoder) uint(v uint64) { e.buf = lib0.AppendUvarint(e.buf, v) }
 
 func (e *encoder) id(client, clock uint32) {
-	e.uint(e.doc.clients[client].id)
+	if e.doc != nil {
+		e.uint(e.doc.clients[client].id)
+	} else {
+		e.uint(e.ids[client])
+	}
 	e.uint(uint64(clock))
 }
 
@@ -177,7 +191,7 @@ func (e *encoder) client(c since, waiting []*pendingStruct) {
 			e.gap(w.clock - at)
 			at = w.clock
 		}
-		e.pending(w, at-w.clock)
+		e.wire(w.src, &w.wire, at-w.clock)
 		at = w.end()
 	}
 }
@@ -246,8 +260,8 @@ func (e *encoder) item(it *item, offset uint32) {
 	e.content(it.kind, 0, d.payload(it), it.len, offset)
 }
 
-// pending writes a struct that waits, leaving out the first offset units.
-func (e *encoder) pending(s *pendingStruct, offset uint32) {
+// wire writes a struct that is in no document, or waits to be, leaving out the first offset units.
+func (e *encoder) wire(src []byte, s *wire, offset uint32) {
 	if s.kind == kindGC {
 		e.buf = append(e.buf, byte(kindGC))
 		e.uint(uint64(s.len - offset))
@@ -257,20 +271,20 @@ func (e *encoder) pending(s *pendingStruct, offset uint32) {
 	if offset > 0 {
 		oc, ock = s.client, s.clock+offset-1
 	}
-	e.head(s.kind, oc, ock, s.rightClient, s.rightClock, s.hasSub)
+	e.head(s.kind, oc, ock, s.rightClient, s.rightClock, s.sub != subNone)
 	if oc == noClient && s.rightClient == noClient {
 		if s.parent == parentRoot {
 			e.uint(1)
-			e.buf = lib0.AppendBuffer(e.buf, s.src[s.parentClient:s.parentClient+s.parentClock])
+			e.buf = lib0.AppendBuffer(e.buf, src[s.parentClient:s.parentClient+s.parentClock])
 		} else {
 			e.uint(0)
 			e.id(s.parentClient, s.parentClock)
 		}
-		if s.hasSub {
-			e.buf = lib0.AppendBuffer(e.buf, s.src[s.subOff:s.subOff+s.subLen])
+		if s.sub == subKeyed {
+			e.buf = lib0.AppendBuffer(e.buf, src[s.subOff:s.subOff+s.subLen])
 		}
 	}
-	e.content(s.kind, s.typeRef, s.src[s.off:s.off+s.size], s.len, offset)
+	e.content(s.kind, s.typeRef, src[s.off:s.off+s.size], s.len, offset)
 }
 
 // head writes the info byte and the origins.

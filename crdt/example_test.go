@@ -142,3 +142,34 @@ func ExampleValueOf() {
 	// string x
 	// bool true
 }
+
+func ExampleMergeUpdates() {
+	doc := crdt.New(crdt.WithClientID(7))
+	var log [][]byte
+	doc.OnUpdate(func(u []byte, _ crdt.Origin) { log = append(log, u) })
+	for _, s := range []string{"a", "b", "c"} {
+		_ = doc.Update(func(tx *crdt.Txn) error { return doc.Text("t").Insert(tx, 0, s) })
+	}
+
+	// A server keeps one update instead of three, and needs no document for it.
+	stored, _ := crdt.MergeUpdates(crdt.V1, log...)
+	has, _ := crdt.UpdateStateVector(crdt.V1, log[0])
+	rest, _ := crdt.DiffUpdate(crdt.V1, stored, has)
+	created, _, _ := crdt.Inspect(rest)
+	fmt.Println(created)
+	// Output: [{7 1 3}]
+}
+
+func ExampleConvert() {
+	doc := crdt.New(crdt.WithClientID(7))
+	for _, s := range []string{"world", "hello "} {
+		_ = doc.Update(func(tx *crdt.Txn) error { return doc.Text("t").Insert(tx, 0, s) })
+	}
+	v1, _ := doc.EncodeUpdate(nil)
+	v2, _ := crdt.Convert(v1, crdt.V1, crdt.V2)
+
+	other := crdt.New(crdt.WithClientID(8))
+	_, err := other.ApplyUpdate(v2, crdt.V2)
+	fmt.Println(other.Digest() == doc.Digest(), err)
+	// Output: true <nil>
+}

@@ -8,12 +8,12 @@ import (
 // Range is the clocks [From, To) of one client.
 type Range struct{ Client, From, To uint64 }
 
-// Inspect lists which clocks an update would create and delete, ordered by client and clock, without a document. It
-// returns a *DecodeError for malformed input, under the default limits.
-func Inspect(b []byte) (created, deleted []Range, err error) {
+// Inspect lists which clocks an update, in format V1 unless another one is given, would create and delete, ordered by
+// client and clock, without a document. It returns a *DecodeError for malformed input, under the default limits.
+func Inspect(b []byte, f ...Format) (created, deleted []Range, err error) {
 	u := decoders.Get().(*update)
 	defer u.release()
-	if err := u.decode(b, Limits{}.withDefaults()); err != nil {
+	if err := u.decode(b, oneFormat(f), Limits{}.withDefaults()); err != nil {
 		return nil, nil, err
 	}
 	for _, w := range u.structs {

@@ -29,7 +29,7 @@ func (t *Txn) getParent(w *source, left, right ref) (b *branch, sub uint32) {
 		}
 		return d.branches[l.parent], l.sub
 	}
-	if w.hasSub {
+	if w.sub == subKeyed {
 		sub = d.subKey(string(w.src[w.subOff : w.subOff+w.subLen]))
 	}
 	return b, sub

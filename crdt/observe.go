@@ -7,6 +7,7 @@ type event struct {
 	seq    uint64
 	origin Origin
 	update []byte // nil if nobody wanted it at commit
+	v2     []byte // the same in format v2
 	texts  []textCall
 }
 
@@ -32,13 +33,18 @@ type feed struct {
 type updateListener struct {
 	fn    func([]byte, Origin)
 	since uint64 // hears events after this one
+	v2    bool   // wants format v2
 	gone  bool
 }
 
-func (f *feed) wantsUpdates() bool {
+// wantsUpdates says whether anybody listens, and whether anybody wants format v2.
+func (f *feed) wantsUpdates() (wanted, v2 bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return len(f.listeners) > 0
+	for _, l := range f.listeners {
+		v2 = v2 || l.v2
+	}
+	return len(f.listeners) > 0, v2
 }
 
 func (f *feed) push(e event) {
@@ -90,7 +96,11 @@ func (f *feed) call(e event) {
 	}
 	for _, l := range listeners {
 		if l.since < e.seq && f.active(&l.gone) {
-			l.fn(e.update, e.origin)
+			if !l.v2 {
+				l.fn(e.update, e.origin)
+			} else if e.v2 != nil { // nil if it began to listen just now
+				l.fn(e.v2, e.origin)
+			}
 		}
 	}
 }
@@ -105,10 +115,18 @@ func (f *feed) active(gone *bool) bool {
 // update that tells other replicas about it. Transactions of ApplyUpdate are included; their Origin has Local false.
 // stop ends the calls. fn may keep update but must not change it: all listeners get the same bytes.
 func (d *Doc) OnUpdate(fn func(update []byte, o Origin)) (stop func()) {
-	f := &d.feed
+	return d.feed.listen(&updateListener{fn: fn})
+}
+
+// OnUpdateV2 is OnUpdate with updates in format V2.
+func (d *Doc) OnUpdateV2(fn func(update []byte, o Origin)) (stop func()) {
+	return d.feed.listen(&updateListener{fn: fn, v2: true})
+}
+
+func (f *feed) listen(l *updateListener) (stop func()) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	l := &updateListener{fn: fn, since: f.seq}
+	l.since = f.seq
 	f.listeners = append(f.listeners[:len(f.listeners):len(f.listeners)], l)
 	return func() {
 		f.mu.Lock()

@@ -11,10 +11,13 @@
 //	doc.ApplyUpdate(u)                              // what came from the others, in any order, any number of times
 //	doc.EncodeUpdate(peer.StateVector())            // what a peer lacks; EncodeUpdate(nil) saves the document
 //
+// Updates come in two formats, V1 (the default everywhere) and V2: ApplyUpdate(b, V2), EncodeUpdateV2, OnUpdateV2. Who
+// stores or forwards updates needs no document: MergeUpdates, DiffUpdate, UpdateStateVector, Convert, Inspect.
+//
 // # How it is built
 //
 //	Update(fn)          ApplyUpdate(bytes)
-//	    │                   │ decode and validate all of it   (wire.go; nothing is touched before it is whole)
+//	    │                   │ decode and validate all of it   (wire.go, wire2.go; nothing is touched before it is whole)
 //	    ▼                   ▼
 //	 sequence.go         apply.go ── lacks predecessors ──▶ pending.go ── they arrive ──┐
 //	 position → item        │ ready                                                     │

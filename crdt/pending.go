@@ -71,7 +71,7 @@ func own(s *source) *pendingStruct {
 	} else {
 		p.off = 0
 	}
-	if p.hasSub {
+	if p.sub == subKeyed {
 		p.subOff = take(p.subOff, p.subLen)
 	}
 	switch p.parent {

@@ -138,8 +138,11 @@ func (t *Txn) commit() {
 		t.deletes = mergeSpans(t.deletes)
 		e.texts = t.textEvents()
 		t.finish()
-		if d.feed.wantsUpdates() {
+		if wanted, v2 := d.feed.wantsUpdates(); wanted {
 			e.update = t.encode()
+			if v2 {
+				e.v2 = toV2(e.update)
+			}
 		}
 		d.feed.push(e)
 	}

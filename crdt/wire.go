@@ -20,7 +20,7 @@ type wire struct {
 	kind                      kind
 	typeRef                   uint8
 	parent                    parentKind
-	hasSub                    bool
+	sub                       subState
 }
 
 type parentKind uint8
@@ -29,6 +29,15 @@ const (
 	parentInherited parentKind = iota // from the origin or the right origin
 	parentRoot
 	parentID
+)
+
+// subState says what a struct tells about the map key it belongs to.
+type subState uint8
+
+const (
+	subNone   subState = iota
+	subMarked          // there is one, and the neighbours know it
+	subKeyed           // there is one, and here it is
 )
 
 func (w *wire) end() uint32 { return w.clock + w.len }
@@ -48,16 +57,18 @@ type block struct {
 // update is a decoded update. Decoding validates everything that can be judged without a document, so that applying
 // cannot fail half way.
 type update struct {
-	src     []byte
+	src     []byte   // what offsets point into: the input, and behind it what decoding had to put into another form
 	ids     []uint64 // client table
 	index   map[uint64]uint32
 	structs []wire
 	blocks  []block // descending by client ID, one per client
 	deletes []wireDelete
 
-	limits Limits
-	r      lib0.Reader
-	last   uint32 // the client table entry looked up last
+	limits   Limits
+	verbatim bool // keep runs of collected structs apart, as they were written
+	r        lib0.Reader
+	last     uint32 // the client table entry looked up last
+	v2       columns
 }
 
 // linearClients is up to how many clients a table is searched entry by entry.
@@ -66,29 +77,43 @@ const linearClients = 12
 func (u *update) reset(src []byte, limits Limits) {
 	clear(u.index)
 	*u = update{
-		src: src, limits: limits, r: lib0.NewReader(src), index: u.index,
+		src: src, limits: limits, verbatim: u.verbatim, v2: columns{known: u.v2.known[:0]}, r: lib0.NewReader(src), index: u.index,
 		ids: u.ids[:0], structs: u.structs[:0], blocks: u.blocks[:0], deletes: u.deletes[:0],
 	}
 }
 
-// decode reads a whole update in format v1. Bytes behind its end are ignored, as Yjs does.
-func (u *update) decode(src []byte, limits Limits) error {
+// decode reads a whole update. Bytes behind its end are ignored, as Yjs does.
+func (u *update) decode(src []byte, f Format, limits Limits) error {
 	u.reset(src, limits)
 	if len(src) > limits.UpdateBytes {
 		return &DecodeError{Offset: limits.UpdateBytes, Reason: "update is too long", limit: true}
 	}
-	for n := u.r.Count(3); n > 0 && u.r.OK(); n-- {
-		u.readBlock()
+	switch f {
+	case V1:
+		u.readV1()
+	case V2:
+		u.readV2()
+	default:
+		return &DecodeError{Reason: "unknown format"}
 	}
-	u.readDeletes()
 	if err := u.r.Err(); err != nil {
-		return &DecodeError{Offset: err.Offset, Reason: err.Reason, limit: err.Reason == tooManyStructs}
+		return &DecodeError{Offset: err.Offset, Reason: err.Reason, limit: err.Reason == tooManyStructs || err.Reason == tooMuchContent}
 	}
 	u.sortBlocks()
 	return nil
 }
 
-const tooManyStructs = "too many structs in one update"
+func (u *update) readV1() {
+	for n := u.r.Count(3); n > 0 && u.r.OK(); n-- {
+		u.readBlock()
+	}
+	u.readDeletes()
+}
+
+const (
+	tooManyStructs = "too many structs in one update"
+	tooMuchContent = "content of the update is too large when unpacked"
+)
 
 // client returns the table entry of a client ID.
 func (u *update) client(id uint64) uint32 {
@@ -165,12 +190,13 @@ func (u *update) readBlock() {
 	}
 }
 
-// keep stores a decoded struct. Gaps are not stored, since clocks tell them; runs of collected structs become one.
+// keep stores a decoded struct. Gaps are not stored, since clocks tell them; runs of collected structs become one, unless
+// they are to be written again.
 func (u *update) keep(w wire, from int) {
 	if w.kind == kindSkip {
 		return
 	}
-	if n := len(u.structs); w.kind == kindGC && n > from {
+	if n := len(u.structs); w.kind == kindGC && n > from && !u.verbatim {
 		if l := &u.structs[n-1]; l.kind == kindGC && l.end() == w.clock {
 			l.len += w.len
 			return
@@ -202,6 +228,8 @@ func (u *update) readStruct(w *wire) {
 	}
 	if info&(infoOrigin|infoRight) == 0 {
 		u.readParent(w, info&infoSub != 0)
+	} else if info&infoSub != 0 {
+		w.sub = subMarked
 	}
 	if w.refersAhead() {
 		u.r.Fail(at, "struct refers to a later clock of its own client")
@@ -224,7 +252,7 @@ func (u *update) readParent(w *wire, sub bool) {
 	}
 	if sub {
 		key, _ := u.r.Text()
-		w.hasSub, w.subOff, w.subLen = true, u.offset(key), uint32(len(key))
+		w.sub, w.subOff, w.subLen = subKeyed, u.offset(key), uint32(len(key))
 	}
 }
 
@@ -263,7 +291,7 @@ func (u *update) readContent(w *wire) {
 			if w.kind == kindAny {
 				r.SkipAny()
 			} else {
-				u.readJSONElement()
+				readJSONElement(r)
 			}
 		}
 		w.size = uint32(r.Pos()) - w.off
@@ -303,13 +331,13 @@ func (u *update) readContent(w *wire) {
 const anyObject = 118
 
 // readJSONElement reads one element of the legacy list content: JSON, or the bare word undefined.
-func (u *update) readJSONElement() {
-	ahead := u.r
+func readJSONElement(r *lib0.Reader) {
+	ahead := *r
 	if s, _ := ahead.Text(); string(s) == "undefined" {
-		u.r = ahead
+		*r = ahead
 		return
 	}
-	u.r.JSON()
+	r.JSON()
 }
 
 func (u *update) readType(w *wire) (name []byte) {

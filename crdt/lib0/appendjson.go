@@ -1,13 +1,16 @@
 package lib0
 
 import (
+	"cmp"
 	"math"
+	"slices"
 	"strconv"
 	"unicode/utf8"
 )
 
-// AppendJSON appends a value as JavaScript's JSON.stringify writes it. What JSON has no form for (undefined, bytes,
-// bigint, NaN and the infinities) becomes null.
+// AppendJSON appends a value as JavaScript's JSON.stringify writes it: NaN and the infinities become null, bytes an object
+// with one entry per byte, and undefined vanishes from objects and becomes null elsewhere. Bigints, which JSON.stringify
+// refuses, become null; see [Any.HasJSON].
 func AppendJSON(b []byte, a Any) []byte {
 	switch a.kind {
 	case KindBool:
@@ -27,18 +30,49 @@ func AppendJSON(b []byte, a Any) []byte {
 			b = AppendJSON(b, v)
 		}
 		return append(b, ']')
-	case KindObject:
+	case KindBytes:
 		b = append(b, '{')
-		for i, v := range a.list {
+		for i := range len(a.str) {
 			if i > 0 {
 				b = append(b, ',')
 			}
+			b = append(strconv.AppendInt(append(b, '"'), int64(i), 10), `":`...)
+			b = strconv.AppendInt(b, int64(a.str[i]), 10)
+		}
+		return append(b, '}')
+	case KindObject:
+		b = append(b, '{')
+		first := true
+		for i, v := range a.list {
+			if v.kind == KindUndefined {
+				continue
+			}
+			if !first {
+				b = append(b, ',')
+			}
+			first = false
 			b = append(appendJSONString(b, a.keys[i]), ':')
 			b = AppendJSON(b, v)
 		}
 		return append(b, '}')
 	}
 	return append(b, "null"...)
+}
+
+// HasJSON says whether JSON.stringify accepts the value and returns a text: it must not be undefined and must nowhere
+// hold a bigint.
+func (a Any) HasJSON() bool { return a.kind != KindUndefined && !a.holdsBigInt() }
+
+func (a Any) holdsBigInt() bool {
+	if a.kind == KindBigInt {
+		return true
+	}
+	for _, v := range a.list {
+		if v.holdsBigInt() {
+			return true
+		}
+	}
+	return false
 }
 
 // appendJSONFloat writes the shortest digits that read back the same, with an exponent where JavaScript has one.
@@ -84,4 +118,39 @@ func appendJSONString(b []byte, s string) []byte {
 		}
 	}
 	return append(b, '"')
+}
+
+// JSOrder returns a value that was read from JSON in the order in which JavaScript would hold it: of an object's keys
+// those that are array indexes come first, ascending.
+func JSOrder(a Any) Any {
+	if len(a.list) == 0 {
+		return a
+	}
+	order := make([]int, len(a.list))
+	for i := range order {
+		order[i] = i
+	}
+	if a.kind == KindObject {
+		slices.SortStableFunc(order, func(x, y int) int {
+			return cmp.Compare(arrayIndex(a.keys[x]), arrayIndex(a.keys[y]))
+		})
+	}
+	o := Any{kind: a.kind}
+	for _, i := range order {
+		if a.kind == KindObject {
+			o.keys = append(o.keys, a.keys[i])
+		}
+		o.list = append(o.list, JSOrder(a.list[i]))
+	}
+	return o
+}
+
+// arrayIndex returns the number that a key is written as, if JavaScript takes it for an array index, and otherwise one
+// that is larger than all of those.
+func arrayIndex(key string) uint64 {
+	n, err := strconv.ParseUint(key, 10, 32)
+	if err != nil || n == math.MaxUint32 || strconv.FormatUint(n, 10) != key {
+		return math.MaxUint32
+	}
+	return n
 }

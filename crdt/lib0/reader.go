@@ -138,6 +138,13 @@ func (r *Reader) Next(n int) []byte {
 	return b
 }
 
+// Sub reads a length and returns a Reader of as many bytes, which alias the input. Its positions, those in errors too,
+// count from the start of the whole input.
+func (r *Reader) Sub() Reader {
+	b := r.Buffer()
+	return Reader{buf: r.buf[:r.pos:r.pos], pos: r.pos - len(b), err: r.err}
+}
+
 // Buffer reads a length and as many bytes, which alias the input.
 func (r *Reader) Buffer() []byte {
 	start := r.pos
