@@ -22,7 +22,8 @@ type branch struct {
 	item    ref    // the item that holds it; 0 for a root
 	name    string // of a root
 	node    []byte // name of an XML element or hook
-	typeRef uint8  // of a nested branch
+	typeRef uint8  // of a nested branch, and of a root whose kind is known
+	typed   bool   // the kind of a root is known
 
 	start   ref
 	length  uint32 // visible units of the sequence
@@ -36,7 +37,8 @@ type branch struct {
 	cursor    ref
 	cursorPos uint32
 
-	observers []*textObserver
+	observers []*observer
+	dirty     uint64 // last transaction that changed something observed
 }
 
 func (d *Doc) newBranch() *branch {
@@ -49,6 +51,13 @@ func (d *Doc) newBranch() *branch {
 	}
 	b = &branch{self: uint32(len(d.branches))}
 	d.branches = append(d.branches, b)
+	return b
+}
+
+// nest returns a new branch for a nested type.
+func (d *Doc) nest(typeRef uint8, node []byte) *branch {
+	b := d.newBranch()
+	b.typeRef, b.node = typeRef, append([]byte(nil), node...)
 	return b
 }
 

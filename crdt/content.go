@@ -30,7 +30,13 @@ func (d *Doc) value(it *item, i uint32) Value {
 		}
 		return Value{v: lib0.String(string(p[at:end]))}
 	}
-	return Value{shared: true}
+	if it.kind == kindDoc {
+		return Value{shared: d.subdoc(it)}
+	}
+	if it.kind == kindType {
+		return Value{shared: d.handle(d.branches[it.off])}
+	}
+	return Value{}
 }
 
 // jsonValue decodes a JSON text that was validated when it arrived. Numbers become integers where they are.

@@ -55,8 +55,11 @@ func (t *Txn) delete(r ref) {
 		it.flags |= flagDeleted
 		t.addDelete(it.client, it.clock, it.end())
 		t.changed(b)
-		if it.kind == kindType {
+		switch it.kind {
+		case kindType:
 			t.deleteInside(d.branches[it.off])
+		case kindDoc:
+			t.removeSubdoc(it)
 		}
 	}
 }

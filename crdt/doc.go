@@ -47,6 +47,9 @@ type Doc struct {
 	typed   []byte   // text being inserted
 
 	feed feed
+	deep int // observers of types and all inside them
+
+	subdocs map[unitID]bool // live subdocuments, and whether they are to be loaded
 }
 
 // Option configures a new document.
@@ -121,42 +124,6 @@ func (d *Doc) intern(id uint64) uint32 {
 	d.clients = append(d.clients, client{id: id})
 	d.clientIndex[id] = c
 	return c
-}
-
-// Text returns the text at a root name. The name is reserved when something is first inserted.
-func (d *Doc) Text(name string) *Text { return &Text{shared{d, name}} }
-
-// Map returns the map at a root name.
-func (d *Doc) Map(name string) *Map { return &Map{shared{d, name}} }
-
-// shared is a handle to the branch of a root name.
-type shared struct {
-	doc  *Doc
-	name string
-}
-
-// look returns the branch to read from, nil if nothing was ever inserted. It panics if the transaction has ended or
-// belongs to another document: reading methods have no error to return, and an empty answer would be a lie.
-func (s *shared) look(r Reader) *branch {
-	if r.document() != s.doc {
-		panic(ErrTxn.Error())
-	}
-	return s.doc.roots[s.name]
-}
-
-// open returns the branch to write to.
-func (s *shared) open(t *Txn) (*branch, error) {
-	if t == nil || t.doc != s.doc {
-		return nil, ErrTxn
-	}
-	b, ok := s.doc.roots[s.name]
-	if !ok {
-		if len(s.name) > maxName || len(s.doc.roots) >= s.doc.limits.Roots || !validText(s.name) {
-			return nil, ErrLimit
-		}
-		b = s.doc.root(s.name)
-	}
-	return b, nil
 }
 
 // UTF16Len returns the length of s in UTF-16 code units, which is what indexes of a Text count.

@@ -173,3 +173,86 @@ func ExampleConvert() {
 	fmt.Println(other.Digest() == doc.Digest(), err)
 	// Output: true <nil>
 }
+
+func ExampleNewMap() {
+	doc := crdt.New(crdt.WithClientID(1))
+	tasks := doc.Array("tasks")
+	_ = doc.Update(func(tx *crdt.Txn) error {
+		if err := tasks.Append(tx, crdt.NewMap()); err != nil {
+			return err
+		}
+		v, _ := tasks.Get(tx, 0)
+		task := v.Map()
+		if err := task.Set(tx, "done", false); err != nil {
+			return err
+		}
+		return task.Set(tx, "title", "water the plants")
+	})
+	_ = doc.View(func(tx *crdt.ReadTxn) error {
+		for i, v := range tasks.All(tx) {
+			for key, x := range v.Map().All(tx) {
+				fmt.Println(i, key, x)
+			}
+		}
+		return nil
+	})
+	// Output:
+	// 0 done false
+	// 0 title water the plants
+}
+
+func ExampleNewXMLElement() {
+	doc := crdt.New(crdt.WithClientID(1))
+	page := doc.XML("page")
+	_ = doc.Update(func(tx *crdt.Txn) error {
+		if err := page.Insert(tx, 0, crdt.NewXMLElement("p")); err != nil {
+			return err
+		}
+		v, _ := page.Get(tx, 0)
+		p := v.XMLElement()
+		if err := p.SetAttr(tx, "lang", "en"); err != nil {
+			return err
+		}
+		if err := p.Insert(tx, 0, crdt.NewXMLText()); err != nil {
+			return err
+		}
+		v, _ = p.Get(tx, 0)
+		return v.XMLText().Insert(tx, 0, "hello", crdt.Attr{Key: "em", Value: []byte("true")})
+	})
+	_ = doc.View(func(tx *crdt.ReadTxn) error {
+		fmt.Println(page.String(tx))
+		return nil
+	})
+	// Output: <p lang="en"><em>hello</em></p>
+}
+
+func ExampleDoc_OnSubdocs() {
+	library := crdt.New(crdt.WithClientID(1))
+	library.OnSubdocs(func(e crdt.SubdocEvent) {
+		for _, s := range e.Loaded {
+			fmt.Println("load", s.GUID()) // fetch the updates stored under this name into s.New()
+		}
+	})
+	_ = library.Update(func(tx *crdt.Txn) error {
+		return library.Map("books").Set(tx, "novel", crdt.SubdocOptions{GUID: "8c1f"})
+	})
+	// Output: load 8c1f
+}
+
+func ExampleMap_ObserveDeep() {
+	doc := crdt.New(crdt.WithClientID(1))
+	root := doc.Map("root")
+	defer root.ObserveDeep(func(events []crdt.Event) {
+		for _, e := range events {
+			fmt.Println(e.Path, e.List, e.Keys)
+		}
+	})()
+	_ = doc.Update(func(tx *crdt.Txn) error { return root.Set(tx, "list", crdt.NewArray()) })
+	_ = doc.Update(func(tx *crdt.Txn) error {
+		v, _ := root.Get(tx, "list")
+		return v.Array().Append(tx, "x")
+	})
+	// Output:
+	// [] [] [{list added undefined}]
+	// [{list -1}] [{[x] 0 0}] []
+}

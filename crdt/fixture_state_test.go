@@ -24,49 +24,6 @@ func fixtureAttrs(raw json.RawMessage) []Attr {
 	return out
 }
 
-// embed and applyDelta have no public call yet; they go through the cursor that the public calls use.
-func embed(d *Doc, tx *Txn, name string, o fixtureOp) error {
-	want, err := marksOf(fixtureAttrs(o.A))
-	if err != nil {
-		return err
-	}
-	c := tx.cursorAt(d.root(name), uint32(o.I))
-	self, err := tx.self(100, 0)
-	if err != nil {
-		return err
-	}
-	c.insert(self, kindEmbed, lib0.AppendJSON(nil, fixtureValue(o.V).v), 1, want)
-	return nil
-}
-
-func applyDelta(d *Doc, tx *Txn, name string, o fixtureOp) error {
-	b := d.root(name)
-	c := &cursor{t: tx, b: b, right: b.start}
-	self, err := tx.self(1000, 0)
-	if err != nil {
-		return err
-	}
-	for _, step := range o.D {
-		want, err := marksOf(fixtureAttrs(step.Attributes))
-		switch {
-		case err != nil:
-			return err
-		case step.Insert != nil:
-			var s string
-			if json.Unmarshal(step.Insert, &s) == nil {
-				c.insert(self, kindString, []byte(s), uint32(UTF16Len(s)), want)
-			} else {
-				c.insert(self, kindEmbed, lib0.AppendJSON(nil, fixtureValue(step.Insert).v), 1, want)
-			}
-		case step.Retain > 0:
-			c.format(self, step.Retain, want)
-		case step.Delete > 0:
-			c.remove(step.Delete)
-		}
-	}
-	return nil
-}
-
 // fixtureValue turns the fixtures' tagged JSON into a Value. The order of an object's keys matters.
 func fixtureValue(raw json.RawMessage) Value { return Value{v: untag(jsonValue(raw).v)} }
 

@@ -195,10 +195,7 @@ func (t *Txn) takePayload(it *item, s *source, offset uint32) {
 	d := t.doc
 	content := s.src[s.off : s.off+s.size]
 	if s.kind == kindType {
-		nb := d.newBranch()
-		nb.typeRef = s.typeRef
-		nb.node = append([]byte(nil), content...)
-		it.off = nb.self
+		it.off = d.nest(s.typeRef, content).self
 		return
 	}
 	if offset > 0 {
@@ -395,6 +392,8 @@ func (t *Txn) settle(x ref, it *item, b *branch) {
 		d.branches[it.off].item = x
 	case kindFormat:
 		b.hasFormat = true
+	case kindDoc:
+		t.addSubdoc(it)
 	}
 	t.changed(b)
 	if it.sub != 0 && it.right == 0 && it.left != 0 {

@@ -8,13 +8,9 @@ type event struct {
 	origin Origin
 	update []byte // nil if nobody wanted it at commit
 	v2     []byte // the same in format v2
-	texts  []textCall
-}
+	calls  []call
 
-// textCall is one observer's share of an event.
-type textCall struct {
-	to *textObserver
-	ev TextEvent
+	subdocs SubdocEvent
 }
 
 // feed hands committed events to observers, one at a time and in commit order, without owning a goroutine: whoever
@@ -35,6 +31,25 @@ type updateListener struct {
 	since uint64 // hears events after this one
 	v2    bool   // wants format v2
 	gone  bool
+
+	subdocs func(SubdocEvent) // instead of fn
+}
+
+// call tells a listener what it wants to hear. Updates are missing if it began to listen while they were committed.
+func (l *updateListener) call(e *event) {
+	switch {
+	case l.subdocs != nil:
+		if !e.subdocs.empty() {
+			e.subdocs.Origin = e.origin
+			l.subdocs(e.subdocs)
+		}
+	case l.v2:
+		if e.v2 != nil {
+			l.fn(e.v2, e.origin)
+		}
+	case e.update != nil:
+		l.fn(e.update, e.origin)
+	}
 }
 
 // wantsUpdates says whether anybody listens, and whether anybody wants format v2.
@@ -42,13 +57,13 @@ func (f *feed) wantsUpdates() (wanted, v2 bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, l := range f.listeners {
-		v2 = v2 || l.v2
+		wanted, v2 = wanted || l.fn != nil, v2 || l.v2
 	}
-	return len(f.listeners) > 0, v2
+	return wanted, v2
 }
 
 func (f *feed) push(e event) {
-	if e.update == nil && len(e.texts) == 0 {
+	if e.update == nil && len(e.calls) == 0 && e.subdocs.empty() {
 		return
 	}
 	f.mu.Lock()
@@ -86,21 +101,14 @@ func (f *feed) call(e event) {
 	listeners := f.listeners
 	f.mu.Unlock()
 	defer f.mu.Lock()
-	for _, c := range e.texts {
+	for _, c := range e.calls {
 		if f.active(&c.to.gone) {
-			c.to.fn(c.ev)
+			c.run()
 		}
-	}
-	if e.update == nil {
-		return
 	}
 	for _, l := range listeners {
 		if l.since < e.seq && f.active(&l.gone) {
-			if !l.v2 {
-				l.fn(e.update, e.origin)
-			} else if e.v2 != nil { // nil if it began to listen just now
-				l.fn(e.v2, e.origin)
-			}
+			l.call(&e)
 		}
 	}
 }

@@ -4,7 +4,8 @@
 // # Which call to use
 //
 //	doc := crdt.New()                               // an empty replica
-//	text, m := doc.Text("body"), doc.Map("meta")    // handles to shared types, by name
+//	text, m := doc.Text("body"), doc.Map("meta")    // handles to shared types, by name; also Array and XML
+//	m.Set(tx, "list", crdt.NewArray())              // types nest; Value.Array and the like give the handle
 //	doc.Update(func(tx *crdt.Txn) error { … })      // edit: everything inside is one transaction, one update
 //	doc.View(func(tx *crdt.ReadTxn) error { … })    // read a consistent state
 //	doc.OnUpdate(func(u []byte, o crdt.Origin) {…}) // what to send to the others
@@ -44,8 +45,10 @@
 // # What is promised
 //
 //   - All content kinds of the format are read, kept, ordered and written: formatted text, embeds, nested types, XML
-//     and subdocuments pass through even where this package has no call to edit them yet. Values are written back byte
-//     for byte as they came.
+//     and subdocuments. Values are written back byte for byte as they came, object keys in their order, and integers,
+//     floats, bigints, undefined and null told apart.
+//   - Edits made through this package emit the bytes that Yjs emits for them.
+//   - Events say exactly what changed, and reading them changes nothing.
 //   - ApplyUpdate is atomic on error: malformed or oversized input is a *DecodeError and changes nothing. What an update
 //     may cost is bounded by Limits; no recursion follows the input.
 //   - Nothing received is lost: what waits for predecessors is part of EncodeUpdate. Pending and Missing say what waits
@@ -63,5 +66,5 @@
 //
 // A Doc may be used from many goroutines. Update and ApplyUpdate exclude each other and all readers. Observers run one
 // at a time, in the order of commits, on a goroutine that has just committed, with no lock held; they may use the
-// document. Handles (Text, Map) are values to keep or throw away. A Txn must not leave its function.
+// document. Handles (Text, Map, …) are values to keep or throw away. A Txn must not leave its function.
 package crdt

@@ -63,14 +63,14 @@ func (c *cursor) forward() {
 }
 
 // place makes a new item at the cursor and steps over it.
-func (c *cursor) place(self uint32, k kind, content []byte, n uint32) {
-	c.right, _ = c.t.insert(self, c.b, c.left, c.right, 0, k, content, n)
+func (c *cursor) place(self uint32, what content) {
+	c.right, _ = c.t.insert(self, c.b, c.left, c.right, 0, what)
 	c.forward()
 }
 
 func (c *cursor) placeMark(self uint32, m mark) {
-	content := lib0.AppendString(lib0.AppendString(nil, m.key), m.json)
-	x, it := c.t.insert(self, c.b, c.left, c.right, 0, kindFormat, content, 1)
+	data := lib0.AppendString(lib0.AppendString(nil, m.key), m.json)
+	x, it := c.t.insert(self, c.b, c.left, c.right, 0, content{kind: kindFormat, n: 1, data: data})
 	c.t.doc.shareObject(it, m)
 	c.right = x
 	c.forward()
@@ -119,7 +119,7 @@ func (c *cursor) close(self uint32, back marks) {
 }
 
 // insert puts content with exactly the given attributes at the cursor.
-func (c *cursor) insert(self uint32, k kind, content []byte, n uint32, want marks) {
+func (c *cursor) insert(self uint32, what content, want marks) {
 	for _, m := range c.now {
 		if _, ok := want.get(m.key); !ok {
 			want.set(mark{key: m.key, json: jsonNull})
@@ -127,18 +127,18 @@ func (c *cursor) insert(self uint32, k kind, content []byte, n uint32, want mark
 	}
 	c.skipAgreeing(want)
 	back := c.open(self, want)
-	c.put(self, k, content, n)
+	c.put(self, what)
 	c.close(self, back)
 }
 
 // put places content, extending the text to the left where possible.
-func (c *cursor) put(self uint32, k kind, content []byte, n uint32) {
-	if k == kindString && c.t.doc.canExtend(self, c.left, c.right) {
-		c.t.lengthen(c.left, c.t.doc.items.at(c.left), content, n)
-		c.index += n
+func (c *cursor) put(self uint32, what content) {
+	if what.kind == kindString && c.t.doc.canExtend(self, c.left, c.right) {
+		c.t.lengthen(c.left, c.t.doc.items.at(c.left), what.data, what.n)
+		c.index += what.n
 		return
 	}
-	c.place(self, k, content, n)
+	c.place(self, what)
 }
 
 // format gives n units from the cursor on the wanted attributes. Beyond the end of the text it adds line breaks.
@@ -175,7 +175,7 @@ func (c *cursor) format(self, n uint32, want marks) {
 	}
 	if n > 0 {
 		breaks := slices.Repeat([]byte{'\n'}, int(n))
-		c.place(self, kindString, breaks, n)
+		c.place(self, content{kind: kindString, n: n, data: breaks})
 	}
 	c.close(self, back)
 }

@@ -98,12 +98,20 @@ func (t *Txn) self(n, size int) (uint32, error) {
 	return c, nil
 }
 
+// content is what a new item of our own holds.
+type content struct {
+	kind    kind
+	n       uint32 // units
+	data    []byte // as the arena keeps it; the name of an XML element or hook
+	typeRef uint8  // of a nested type
+}
+
 // insert makes a new item of our own between two adjacent neighbours.
-func (t *Txn) insert(self uint32, b *branch, left, right ref, sub uint32, k kind, content []byte, n uint32) (ref, *item) {
+func (t *Txn) insert(self uint32, b *branch, left, right ref, sub uint32, c content) (ref, *item) {
 	d := t.doc
 	x, it := d.items.alloc()
 	*it = item{
-		clock: d.clients[self].state, len: n, client: self, parent: b.self, sub: sub, kind: k,
+		clock: d.clients[self].state, len: c.n, client: self, parent: b.self, sub: sub, kind: c.kind,
 		left: left, right: right, originClient: noClient, rightClient: noClient,
 	}
 	if left != 0 {
@@ -114,7 +122,11 @@ func (t *Txn) insert(self uint32, b *branch, left, right ref, sub uint32, k kind
 		r := d.items.at(right)
 		it.rightClient, it.rightClock = r.client, r.clock
 	}
-	it.off, it.size = d.arena.add(content), uint32(len(content))
+	if c.kind == kindType {
+		it.off = d.nest(c.typeRef, c.data).self
+	} else {
+		it.off, it.size = d.arena.add(c.data), uint32(len(c.data))
+	}
 	t.link(x, it, b)
 	t.settle(x, it, b)
 	return x, it
@@ -141,20 +153,19 @@ func (d *Doc) canExtend(self uint32, left, right ref) bool {
 func (t *Txn) insertText(b *branch, left, right ref, p uint32, text string) error {
 	d := t.doc
 	d.typed = append(d.typed[:0], text...)
-	content := d.typed
 	n := UTF16Len(text)
-	self, err := t.self(n, len(content))
+	self, err := t.self(n, len(d.typed))
 	if err != nil {
 		return err
 	}
 	if d.canExtend(self, left, right) {
 		l := d.items.at(left)
 		start := p - l.len
-		t.lengthen(left, l, content, uint32(n))
+		t.lengthen(left, l, d.typed, uint32(n))
 		b.cursor, b.cursorPos = left, start
 		return nil
 	}
-	x, _ := t.insert(self, b, left, right, 0, kindString, content, uint32(n))
+	x, _ := t.insert(self, b, left, right, 0, content{kind: kindString, n: uint32(n), data: d.typed})
 	b.cursor, b.cursorPos = x, p
 	return nil
 }

@@ -25,6 +25,7 @@ type Txn struct {
 	merge   []unitID // splits, to be undone at commit where possible
 	work    []ref    // scratch of the walks over nested types
 	dirty   []*branch
+	subs    SubdocEvent
 }
 
 // ReadTxn is a consistent read-only view; every Txn is one too.
@@ -105,14 +106,10 @@ func (t *Txn) stateBefore(c uint32) uint32 {
 
 // changed notes that observers of a branch have something to hear.
 func (t *Txn) changed(b *branch) {
-	if len(b.observers) == 0 {
+	if len(b.observers) == 0 && t.doc.deep == 0 || b.dirty == t.id {
 		return
 	}
-	for _, x := range t.dirty {
-		if x == b {
-			return
-		}
-	}
+	b.dirty = t.id
 	t.dirty = append(t.dirty, b)
 }
 
@@ -133,12 +130,12 @@ func (t *Txn) empty() bool {
 // tidied, then the update is encoded. Nobody is called before the lock is gone.
 func (t *Txn) commit() {
 	d := t.doc
-	if !t.empty() {
-		e := event{origin: t.origin}
+	if !t.empty() || !t.subs.empty() {
+		e := event{origin: t.origin, subdocs: t.subs}
 		t.deletes = mergeSpans(t.deletes)
-		e.texts = t.textEvents()
+		e.calls = t.events()
 		t.finish()
-		if wanted, v2 := d.feed.wantsUpdates(); wanted {
+		if wanted, v2 := d.feed.wantsUpdates(); wanted && !t.empty() {
 			e.update = t.encode()
 			if v2 {
 				e.v2 = toV2(e.update)

@@ -39,7 +39,7 @@ func (k Kind) String() string {
 // Value is a value in a document. The zero Value is undefined, which is not null.
 type Value struct {
 	v      lib0.Any
-	shared bool
+	shared Shared // nil for plain values
 }
 
 // Pair is one entry of an object. Objects keep the order in which they were written.
@@ -59,7 +59,7 @@ func BigInt(v int64) Value { return Value{v: lib0.BigInt(v)} }
 func Object(pairs ...Pair) (Value, error) {
 	keys, values := make([]string, len(pairs)), make([]lib0.Any, len(pairs))
 	for i, p := range pairs {
-		if p.Value.shared {
+		if p.Value.shared != nil {
 			return Value{}, fmt.Errorf("%w: a shared type inside a plain value", ErrValue)
 		}
 		if !validText(p.Key) {
@@ -86,7 +86,7 @@ func anyOf(x any, depth int) (lib0.Any, error) {
 	case nil:
 		return lib0.Null(), nil
 	case Value:
-		if x.shared {
+		if x.shared != nil {
 			return lib0.Any{}, fmt.Errorf("%w: shared types cannot be copied", ErrValue)
 		}
 		return x.v, nil
@@ -185,7 +185,7 @@ func uintOf(x uint64) (lib0.Any, error) {
 
 // Kind returns what the value is.
 func (v Value) Kind() Kind {
-	if v.shared {
+	if v.shared != nil {
 		return KindShared
 	}
 	return Kind(v.v.Kind())

@@ -93,6 +93,21 @@ func appendJSONFloat(b []byte, f float64) []byte {
 	return strconv.AppendFloat(b, f, 'f', -1, 64)
 }
 
+// JSString writes null, a boolean, number or bigint as JavaScript's String does.
+func JSString(a Any) string {
+	switch f := math.Float64frombits(a.num); {
+	case a.kind == KindBigInt:
+		return strconv.FormatInt(int64(a.num), 10)
+	case a.kind == KindFloat && math.IsNaN(f):
+		return "NaN"
+	case a.kind == KindFloat && math.IsInf(f, 1):
+		return "Infinity"
+	case a.kind == KindFloat && math.IsInf(f, -1):
+		return "-Infinity"
+	}
+	return string(AppendJSON(nil, a))
+}
+
 const hexDigits = "0123456789abcdef"
 
 func appendJSONString(b []byte, s string) []byte {
