@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/peer"
 	"go.uber.org/goleak"
 
 	"github.com/studio-whip/collab/genesis"
@@ -341,4 +342,82 @@ func must(t testing.TB, err error) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// spy is a node's library with hooks before it; nil ones are left out.
+type spy struct {
+	library
+	onRead    func(ctx context.Context, h hash, raw []byte) ([]byte, error) // before a block is served
+	onAsked   func(p peer.ID, h hash)                                       // a peer wants a block, or is about to get it
+	onArrived func(p peer.ID, b block)
+	onLacks   func(p peer.ID, h hash)
+}
+
+// spied sets a node up with a spy, whose hooks are set before the node connects.
+func spied(s *spy) setup {
+	return setup{as: func(server *Server) library { s.library = server; return s }}
+}
+
+func (s *spy) read(ctx context.Context, h hash) ([]byte, error) {
+	raw, err := s.library.read(ctx, h)
+	if err != nil || s.onRead == nil {
+		return raw, err
+	}
+	return s.onRead(ctx, h, raw)
+}
+
+func (s *spy) mayServe(p peer.ID, h hash) bool {
+	if s.onAsked != nil {
+		s.onAsked(p, h)
+	}
+	return s.library.mayServe(p, h)
+}
+
+func (s *spy) arrived(p peer.ID, b block) {
+	if s.onArrived != nil {
+		s.onArrived(p, b)
+	}
+	s.library.arrived(p, b)
+}
+
+func (s *spy) lacks(p peer.ID, h hash) {
+	if s.onLacks != nil {
+		s.onLacks(p, h)
+	}
+	s.library.lacks(p, h)
+}
+
+// hashes is a list that several goroutines write to.
+type hashes struct {
+	mu   sync.Mutex
+	list []hash
+}
+
+func (l *hashes) add(h hash) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.list = append(l.list, h)
+}
+
+func (l *hashes) all() []hash {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.list)
+}
+
+func (l *hashes) has(h hash) bool { return slices.Contains(l.all(), h) }
+
+// peer is a node's transport identity.
+func (n *node) peer() peer.ID { return peer.ID(identity.PeerIDBytes(n.self.Device.Peer)) }
+
+// content returns what is known of a file.
+func (r *room) content(path string) *asset {
+	r.t.Helper()
+	r.a.mu.Lock()
+	defer r.a.mu.Unlock()
+	f := r.a.files[path]
+	if f == nil {
+		r.t.Fatalf("%s: no %s", r.name, path)
+	}
+	return f.asset
 }
