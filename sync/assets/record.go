@@ -55,6 +55,9 @@ func decodeEntry(raw []byte) (*entry, error) {
 	if err := wire.Unmarshal(raw, &r, maxEntry); err != nil {
 		return nil, fmt.Errorf("assets: index entry: %w", err)
 	}
+	if err := r.Check(); err != nil {
+		return nil, fmt.Errorf("assets: index entry: %w", err)
+	}
 	switch {
 	case r.Size > MaxSize:
 		return nil, fmt.Errorf("%w: size of %d bytes", ErrInvalid, r.Size)
@@ -83,6 +86,9 @@ func encodeManifest(size int64, blocks []hash) []byte {
 func decodeManifest(raw []byte, size int64) ([]hash, error) {
 	var m manifest
 	if err := wire.Unmarshal(raw, &m, maxManifest); err != nil {
+		return nil, fmt.Errorf("%w: manifest: %w", ErrInvalid, err)
+	}
+	if err := m.Check(); err != nil {
 		return nil, fmt.Errorf("%w: manifest: %w", ErrInvalid, err)
 	}
 	if int64(m.Size) != size || len(m.Blocks) != blockCount(size)*hashSize {
