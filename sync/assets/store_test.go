@@ -44,32 +44,50 @@ func TestDamage(t *testing.T) {
 			reports.Add(1)
 		}
 	})
+	spoil := func(path string, how int) {
+		raw, err := os.ReadFile(path)
+		must(t, err)
+		raw[len(raw)/2] ^= 1
+		must(t, []func() error{
+			func() error { return os.WriteFile(path, raw, 0o600) },
+			func() error { return os.WriteFile(path, raw[:len(raw)/2], 0o600) },
+			func() error { return os.WriteFile(path, nil, 0o600) },
+			func() error { return os.Remove(path) },
+		}[how%4]())
+	}
+	whole := func(path string) bool {
+		raw, err := os.ReadFile(path)
+		return err == nil && slices.Contains(append(anna.content("film").blocks, anna.content("film").Manifest...), newBlock(raw).hash)
+	}
 	blocks := stored(t, dir)
 	if len(blocks) != 7 {
 		t.Fatalf("%d blocks on disk", len(blocks))
 	}
-	for i, path := range blocks {
+	i := slices.IndexFunc(blocks, func(path string) bool {
 		raw, err := os.ReadFile(path)
 		must(t, err)
-		switch i % 4 {
-		case 0:
-			raw[len(raw)/2] ^= 1
-			must(t, os.WriteFile(path, raw, 0o600))
-		case 1:
-			must(t, os.WriteFile(path, raw[:len(raw)/2], 0o600))
-		case 2:
-			must(t, os.WriteFile(path, nil, 0o600))
-		case 3:
-			must(t, os.Remove(path))
-		}
+		return newBlock(raw).hash == berta.content("film").Manifest[0]
+	})
+	listing := blocks[i]
+	blocks = slices.Delete(blocks, i, i+1)
+	for i, path := range blocks {
+		spoil(path, i)
 	}
 	berta.reads("film", content)
 	berta.local("film")
-	eventually(t, "damage is reported", func() bool { return reports.Load() >= 6 })
-	for _, path := range blocks[:6] {
-		if raw, err := os.ReadFile(path); err == nil && newBlock(raw).hash == newBlock(nil).hash {
-			t.Errorf("%s is still empty", path)
+	for _, path := range blocks {
+		if !whole(path) {
+			t.Errorf("%s is not mended", path)
 		}
+	}
+	eventually(t, "damage is reported", func() bool { return reports.Load() == 6 })
+	spoil(listing, 0)
+	must(t, berta.a.Close())
+	berta.open()
+	berta.local("film")
+	berta.reads("film", content)
+	if !whole(listing) {
+		t.Error("the manifest is not mended")
 	}
 }
 
