@@ -120,6 +120,7 @@ func Open(ctx context.Context, opts ...Option) (_ *Node, err error) {
 	if err := n.host.Start(); err != nil {
 		return nil, wrap("listen", err)
 	}
+	cfg.logger.Info("collab: node open", "device", n.self.Device.ID.Short())
 	return n, nil
 }
 
@@ -145,7 +146,9 @@ func (n *Node) close() error {
 	for _, s := range sessions {
 		errs = append(errs, s.Close())
 	}
-	return errors.Join(append(errs, n.release())...)
+	err := errors.Join(append(errs, n.release())...)
+	n.cfg.logger.Info("collab: node closed", "device", n.self.Device.ID.Short())
+	return err
 }
 
 // release gives back what Open has taken, in the opposite order.
@@ -190,7 +193,7 @@ func (n *Node) Projects() iter.Seq[ProjectInfo] {
 			return
 		}
 		if err != nil {
-			n.cfg.logger.Error("list projects", "err", err)
+			n.cfg.logger.Error("collab: list projects", "err", err)
 			return
 		}
 		for _, p := range projects {
@@ -222,6 +225,7 @@ func (n *Node) Create(ctx context.Context, name string, c Ceremony) (*Session, e
 	if err != nil {
 		return nil, errors.Join(err, wrap("take back the shares", forgetShares(ctx, root, c.Custodians)))
 	}
+	s.log.Info("collab: project founded")
 	return s, nil
 }
 
@@ -313,6 +317,7 @@ func (n *Node) Join(ctx context.Context, code string, opts ...JoinOption) (*Sess
 	if err := s.fetchFirst(ctx, welcome.HostDevice.ID); err != nil {
 		return nil, errors.Join(n.wrap("first snapshot", err), s.Close())
 	}
+	s.log.Info("collab: project joined", "device", welcome.HostDevice.ID.Short())
 	return s, nil
 }
 
@@ -350,6 +355,7 @@ func (n *Node) open(ctx context.Context, id ProjectID, start func(membership.Con
 	if s.coordinator != nil {
 		s.coordinator.Refresh()
 	}
+	s.log.Info("collab: project open")
 	return s, nil
 }
 

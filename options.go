@@ -197,7 +197,10 @@ func WithNetwork(n Network) Option {
 	}
 }
 
-// WithLogger sends the log to l. It never holds keys, names or content. Default: discard.
+// WithLogger sends the log to l: at debug what passes and what is refused, at info the life of the node and its projects,
+// at warn what a person may have to look at, at error what this device cannot go on with. Each message begins with its
+// room; "project", "device" and "member" are the first eight digits of an identifier, "err" is what went wrong. Network
+// addresses may be in it; keys, codes, names and content never are. Default: discard.
 func WithLogger(l *slog.Logger) Option {
 	return func(c *config) error {
 		if l != nil {

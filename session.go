@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,6 +26,7 @@ import (
 type Session struct {
 	node        *Node
 	id          ProjectID
+	log         *slog.Logger
 	store       *store.Store
 	membership  *membership.Project
 	journal     *journal.Journal
@@ -60,7 +62,7 @@ type Session struct {
 // newSession brings up a project's tiers from the lowest to the highest; what came up is taken down if one fails.
 func newSession(n *Node, id ProjectID, start func(membership.Config) (*membership.Project, error)) (_ *Session, err error) {
 	s := &Session{
-		node: n, id: id, docs: map[[16]byte]*Doc{}, done: make(chan struct{}), gone: make(chan struct{}),
+		node: n, id: id, log: n.cfg.logger.With("project", id.Short()), docs: map[[16]byte]*Doc{}, done: make(chan struct{}), gone: make(chan struct{}),
 		events: newEvents(n.metrics.Missed), watchers: task.New(n.tasks.Context()), tasks: task.New(n.tasks.Context()),
 	}
 	st, record, err := n.home.openStore(id, s.storeStopped)
@@ -104,7 +106,7 @@ func (s *Session) openContent() (err error) {
 	s.journal, err = journal.Open(n.tasks.Context(), journal.Config{
 		Store: s.store, Governance: s.membership,
 		Self:   journal.Self{Identity: n.self.Identity.ID, Device: n.self.Device.ID, Keys: n.self.Keys},
-		Random: n.cfg.random, Now: n.cfg.now, Logger: n.cfg.logger,
+		Random: n.cfg.random, Now: n.cfg.now, Logger: s.log,
 	})
 	if err != nil {
 		return wrap("open the documents", err)
@@ -132,11 +134,11 @@ func (s *Session) online() (err error) {
 			{Name: "content", Run: s.pullContent},
 		},
 		Brought: s.foundation.Brought, Tiers: n.tiers, OnPeer: s.peerChanged, OnRound: s.roundEnded,
-		Metrics: n.metrics, Logger: n.cfg.logger,
+		Metrics: n.metrics, Logger: s.log,
 	})
 	s.live, err = n.gossip.Join(live.Config{
 		Project: s.membership, Journal: s.journal, Keys: n.self.Keys, Identity: n.self.Identity, Device: n.self.Device,
-		Random: n.cfg.random, Now: n.cfg.now, Logger: n.cfg.logger,
+		Random: n.cfg.random, Now: n.cfg.now, Logger: s.log,
 		OnGap: s.coordinator.Gap, OnMessage: s.message, OnError: s.storeFailed,
 	})
 	if err != nil {
@@ -208,10 +210,11 @@ func (s *Session) revoked() {
 	if !s.fail(ErrRevoked) {
 		return
 	}
+	s.log.Warn("collab: this device's owner was removed from the project")
 	s.statusChanged()
 	s.events.End()
 	if err := errors.Join(s.offline(), s.store.Flush(s.node.tasks.Context())); err != nil {
-		s.node.cfg.logger.Warn("end of a session whose owner was removed", "err", err)
+		s.log.Warn("collab: end of a session whose owner was removed", "err", err)
 	}
 	s.end()
 }
@@ -242,6 +245,7 @@ func (s *Session) close() error {
 	s.node.mu.Unlock()
 	s.end()
 	close(s.gone)
+	s.log.Info("collab: project closed")
 	return wrap("close the project", err)
 }
 
@@ -272,7 +276,7 @@ func (s *Session) handOver() {
 		err = s.coordinator.WaitSynced(ctx)
 	}
 	if err != nil {
-		s.node.cfg.logger.Info("closing before anybody took the last edits", "err", err)
+		s.log.Info("collab: closing before anybody took the last edits", "err", err)
 	}
 }
 
@@ -410,6 +414,7 @@ func (s *Session) message(m live.Message) {
 
 func (s *Session) storeFailed(err error) {
 	s.node.metrics.StoreFailed()
+	s.log.Warn("collab: something was not kept on this device", "err", err)
 	s.events.Send(StoreChanged{Err: err})
 }
 

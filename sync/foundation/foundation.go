@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 
 	"github.com/studio-whip/collab/genesis"
@@ -28,6 +29,7 @@ type Config struct {
 type Foundation struct {
 	server *Server
 	cfg    Config
+	log    *slog.Logger
 	tasks  *task.Group // every exchange runs in it
 
 	mu      sync.Mutex

@@ -17,7 +17,7 @@ func (f *Foundation) give(ctx context.Context, x *exchange) error {
 		}
 		// What this device has signed must never be known to others and forgotten here.
 		if err := f.cfg.Journal.WaitSaved(ctx); err != nil {
-			f.server.logger.Debug("foundation: before an answer", "err", err)
+			f.log.Debug("foundation: before an answer", "err", err)
 		}
 		for _, w := range a.Runs {
 			if err := f.giveRuns(x, w); err != nil {
@@ -40,7 +40,7 @@ func (f *Foundation) giveRuns(x *exchange, w wanted) error {
 		}
 		run, last, err := f.cfg.Journal.Run(w.Device, w.ChainNo, w.After)
 		if err != nil { // other chains may be well
-			f.server.logger.Warn("foundation: chain cannot be served", "author", w.Device.Short(), "chain", w.ChainNo, "err", err)
+			f.log.Warn("foundation: chain cannot be served", "device", w.Device.Short(), "chain", w.ChainNo, "err", err)
 			break
 		}
 		if len(run) == 0 || last <= w.After {

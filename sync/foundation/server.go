@@ -57,7 +57,7 @@ func (s *Server) Traffic() traffic.Totals { return s.passed.Totals() }
 // Join serves a project from now on, until its Close.
 func (s *Server) Join(cfg Config) *Foundation {
 	f := &Foundation{
-		server: s, cfg: cfg, tasks: task.New(context.Background()),
+		server: s, cfg: cfg, log: s.logger.With("project", cfg.Project.Short()), tasks: task.New(context.Background()),
 		serving: map[served]int{}, brought: map[identity.DeviceID]uint64{},
 	}
 	s.mu.Lock()
@@ -80,7 +80,7 @@ func (s *Server) serve(x *exchange, protocol string) {
 		follow = f.followSnapshots
 	}
 	if err := f.exchange(context.Background(), x, follow); err != nil {
-		s.logger.Debug("foundation: exchange", "device", x.with.Short(), "err", err)
+		f.log.Debug("foundation: exchange", "device", x.with.Short(), "err", err)
 	}
 }
 

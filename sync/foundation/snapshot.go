@@ -44,7 +44,7 @@ func (f *Foundation) fetch(ctx context.Context, x *exchange) error {
 	}
 	if len(behind) > 0 && f.cfg.Pull != nil {
 		if err := f.cfg.Pull(ctx, x.with); err != nil { // these documents come as envelopes
-			f.server.logger.Debug("foundation: events that a snapshot rests on", "err", err)
+			f.log.Debug("foundation: events that a snapshot rests on", "err", err)
 			behind = nil
 		}
 		if _, err := f.fetchDocs(ctx, x, behind, &budget); err != nil {
@@ -84,7 +84,7 @@ func (f *Foundation) fetchDocs(ctx context.Context, x *exchange, docs []journal.
 			case errors.Is(err, journal.ErrUnverifiable):
 				behind = append(behind, doc)
 			case err != nil:
-				f.server.logger.Debug("foundation: snapshot refused", "from", x.with.Short(), "err", err)
+				f.log.Debug("foundation: snapshot refused", "device", x.with.Short(), "err", err)
 			}
 		}
 	}
@@ -134,7 +134,7 @@ func (f *Foundation) snapshot(ctx context.Context, doc journal.DocID) ([]byte, e
 	case errors.Is(err, journal.ErrClosed):
 		return nil, ErrClosed
 	case err != nil: // too large, or not known: other documents may be well
-		f.server.logger.Debug("foundation: no snapshot", "err", err)
+		f.log.Debug("foundation: no snapshot", "err", err)
 		return nil, nil
 	case len(raw) > MaxSnapshot:
 		return nil, nil

@@ -132,13 +132,13 @@ type proof struct {
 func (f *Foundation) forks() []proof {
 	evidence, err := f.cfg.Journal.Evidence()
 	if err != nil {
-		f.server.logger.Warn("foundation: evidence cannot be read", "err", err)
+		f.log.Warn("foundation: evidence cannot be read", "err", err)
 	}
 	var out []proof
 	for pair := range slices.Chunk(evidence, 2) {
 		run, err := envelope.DecodeRun(pair[0])
 		if err != nil || len(pair) < 2 {
-			f.server.logger.Warn("foundation: evidence cannot be read", "err", err)
+			f.log.Warn("foundation: evidence cannot be read", "err", err)
 			continue
 		}
 		first := run.Envelopes[0]

@@ -120,7 +120,7 @@ func (f *Foundation) takeRuns(ctx context.Context, x *exchange, w *want) (again 
 		f.bring(x.with)
 	}
 	if refused != nil {
-		f.server.logger.Debug("foundation: run refused", "from", x.with.Short(), "err", refused)
+		f.log.Debug("foundation: run refused", "device", x.with.Short(), "err", refused)
 		if errors.Is(refused, journal.ErrFork) && !w.search && w.after > 0 {
 			w.search, w.after = true, 0
 			return true, nil
@@ -208,6 +208,6 @@ func (f *Foundation) fatal(ctx context.Context, err error) error {
 	case errors.Is(err, journal.ErrClosed), errors.Is(err, store.ErrClosed), errors.Is(err, store.ErrDiskFull):
 		return fmt.Errorf("foundation: take in a run: %w", err)
 	}
-	f.server.logger.Warn("foundation: run could not be taken in", "err", err)
+	f.log.Warn("foundation: run could not be taken in", "err", err)
 	return nil
 }

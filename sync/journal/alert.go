@@ -53,7 +53,7 @@ type Alert struct {
 
 // alert queues an alert; j.mu is held.
 func (j *Journal) alert(a Alert) {
-	j.log.Warn("journal alert", "kind", a.Kind.String(), "device", a.Device.Short(), "chain", a.ChainNo, "seq", a.Seq, "err", a.Err)
+	j.log.Warn("journal: alert", "kind", a.Kind.String(), "device", a.Device.Short(), "chain", a.ChainNo, "seq", a.Seq, "err", a.Err)
 	for _, fn := range j.onAlert {
 		j.tell(func() { fn(a) })
 	}

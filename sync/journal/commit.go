@@ -70,6 +70,6 @@ func storeEnvelopes(tx *store.Tx, key chainKey, items []judged) error {
 // write queues a write. If the store has stopped, everything that waits for durability says so.
 func (j *Journal) write(fn func(*store.Tx) error) {
 	if err := j.store.Queue(fn); err != nil {
-		j.log.Error("store stopped; edits are not saved", "err", err)
+		j.log.Error("journal: store stopped; edits are not saved", "err", err)
 	}
 }

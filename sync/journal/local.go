@@ -28,7 +28,7 @@ func (j *Journal) loadLocal(id DocID, doc *crdt.Doc) (*content, error) {
 		return nil
 	})
 	if errors.Is(err, store.ErrDamaged) {
-		j.log.Warn("damaged local snapshot; the document is made from its envelopes", "err", err)
+		j.log.Warn("journal: damaged local snapshot; the document is made from its envelopes", "err", err)
 		return nil, nil
 	}
 	if err != nil || local.Number == 0 {
@@ -42,7 +42,7 @@ func (j *Journal) loadLocal(id DocID, doc *crdt.Doc) (*content, error) {
 		return nil, nil
 	}
 	if _, err := doc.ApplyUpdate(state); err != nil {
-		j.log.Warn("unusable local snapshot; the document is made from its envelopes", "err", err)
+		j.log.Warn("journal: unusable local snapshot; the document is made from its envelopes", "err", err)
 		return nil, nil
 	}
 	return &c, nil

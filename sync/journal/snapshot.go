@@ -286,7 +286,7 @@ func (j *Journal) verifyAdopted(r *Replica) bool {
 		return false
 	}
 	if err != nil {
-		j.log.Warn("snapshot cannot be verified; the document is made from its envelopes", "err", err)
+		j.log.Warn("journal: snapshot cannot be verified; the document is made from its envelopes", "err", err)
 	}
 	if !equal {
 		if same && err == nil && j.standsOn(c) {

@@ -128,7 +128,7 @@ func (t *Topic) sendPresence(ctx context.Context, doc docID, state []byte) time.
 	err := t.sendEphemeral(ctx, envelope.Presence, wire.Marshal(presencePayload{Doc: doc, State: state}))
 	if err != nil {
 		if !errors.Is(err, ErrNotReady) {
-			t.cfg.Logger.Debug("presence not sent", "err", err)
+			t.cfg.Logger.Debug("live: presence not sent", "err", err)
 		}
 		return presenceEvery
 	}

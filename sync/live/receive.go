@@ -41,7 +41,7 @@ func (t *Topic) takeEnvelope(ctx context.Context, c *checked) {
 	t.gossip.passed.In(1, 0)
 	verdict, err := t.cfg.Journal.Accept(ctx, c.envelope, c.from)
 	if err != nil && ctx.Err() == nil {
-		t.cfg.Logger.Debug("envelope not taken", "author", c.envelope.Device.Short(), "verdict", verdict.String(), "err", err)
+		t.cfg.Logger.Debug("live: envelope not taken", "device", c.envelope.Device.Short(), "verdict", verdict.String(), "err", err)
 	}
 	if verdict == journal.Waiting {
 		t.cfg.OnGap()
@@ -109,7 +109,7 @@ func (t *Topic) takeEphemeral(e *envelope.Ephemeral) {
 	}
 	payload, err := e.Open(epoch.ContentKey(key, e.Epoch, e.Device, e.ChainNo, docID{}))
 	if err != nil {
-		t.cfg.Logger.Debug("ephemeral record does not open", "author", e.Device.Short())
+		t.cfg.Logger.Debug("live: ephemeral record does not open", "device", e.Device.Short())
 		return
 	}
 	switch e.Kind {

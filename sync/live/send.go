@@ -73,7 +73,7 @@ func (t *Topic) serveMessages(ctx context.Context) error {
 			if m.done != nil {
 				close(m.done)
 			} else if err := t.sendMessage(ctx, m.payload); err != nil && ctx.Err() == nil {
-				t.cfg.Logger.Warn("application message not sent", "err", err)
+				t.cfg.Logger.Warn("live: message not sent", "err", err)
 			}
 		case <-ctx.Done():
 			return nil

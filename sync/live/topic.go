@@ -234,7 +234,7 @@ func (t *Topic) Publish(e *envelope.Envelope) {
 func (t *Topic) publish(data []byte) {
 	t.gossip.passed.Out(0, len(data))
 	if err := t.topic.Publish(t.tasks.Context(), data); err != nil && !t.closed.Load() {
-		t.cfg.Logger.Debug("publish failed", "err", err)
+		t.cfg.Logger.Debug("live: publish failed", "err", err)
 	}
 }
 
