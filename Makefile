@@ -1,4 +1,4 @@
-# Everything here runs as an ordinary user, on loopback only.
+# Everything here but netns runs as an ordinary user, on loopback only.
 GO ?= go
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 PLATFORMS = linux/amd64 darwin/arm64 windows/amd64
@@ -6,7 +6,7 @@ PLATFORMS = linux/amd64 darwin/arm64 windows/amd64
 # Rooms with concurrency or unsafe sharing to find; the pure rooms would only be slower.
 RACE = . ./crdt ./internal/feed ./internal/task ./internal/store ./internal/p2p ./keystore/... ./sync/...
 
-.PHONY: build test race lint cross long fuzz quickstart scenarios
+.PHONY: build test race lint cross long fuzz quickstart scenarios netns
 
 build:
 	CGO_ENABLED=0 $(GO) build ./...
@@ -34,6 +34,12 @@ cross:
 
 quickstart:
 	$(GO) run ./examples/quickstart
+
+# Two people in two network namespaces, over QUIC, over TCP and over neither. Root, iproute2 and nftables; else it says
+# why it skips.
+netns:
+	$(GO) build -o bin/quickstart ./examples/quickstart
+	$(GO) run ./internal/testbed/netns bin/quickstart
 
 # What takes longer: each fuzz target for FUZZTIME, then every test under the race detector in a random order.
 FUZZTIME ?= 10s
