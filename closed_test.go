@@ -3,6 +3,7 @@ package collab_test
 import (
 	"context"
 	"errors"
+	"io"
 	"reflect"
 	"strings"
 	"sync"
@@ -59,14 +60,15 @@ func TestAfterClose(t *testing.T) {
 		"Session.CheckShares": func() error {
 			return s.CheckShares(ctx, []collab.Custodian{collab.FileCustodian("nowhere")})[0].Err
 		},
-		"Session.Doc":      func() error { return of(s.Doc(ctx, "script")) },
-		"Session.Err":      s.Err,
-		"Session.Explain":  func() error { return of(s.Explain(collab.EventID{})) },
-		"Session.Invite":   func() error { return of(s.Invite(ctx, collab.InviteOptions{})) },
-		"Session.ReadEdit": func() error { return of(s.ReadEdit(nil)) },
-		"Session.Revoke":   func() error { return s.Revoke(ctx, collab.MemberID{1}, "") },
-		"Session.SetRole":  func() error { return s.SetRole(ctx, s.Me().ID, collab.RoleEditor) },
-		"Session.Status":   func() error { return s.Status().Err },
+		"Session.Doc":              func() error { return of(s.Doc(ctx, "script")) },
+		"Session.Err":              s.Err,
+		"Session.Explain":          func() error { return of(s.Explain(collab.EventID{})) },
+		"Session.Invite":           func() error { return of(s.Invite(ctx, collab.InviteOptions{})) },
+		"Session.ReadEdit":         func() error { return of(s.ReadEdit(nil)) },
+		"Session.Revoke":           func() error { return s.Revoke(ctx, collab.MemberID{1}, "") },
+		"Session.SetRole":          func() error { return s.SetRole(ctx, s.Me().ID, collab.RoleEditor) },
+		"Session.Status":           func() error { return s.Status().Err },
+		"Session.WriteDiagnostics": func() error { return s.WriteDiagnostics(io.Discard) },
 		"Doc.History": func() (err error) {
 			for _, err = range doc.History() {
 			}

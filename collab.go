@@ -432,7 +432,10 @@ func (n *Node) pathChanged(p p2p.Peer) {
 
 func (n *Node) refused(r p2p.Refusal) {
 	n.metrics.Refused(r)
-	n.each(func(s *Session) { s.events.Send(PeerRejected{Peer: r.Peer, Reason: r.Reason}) })
+	n.each(func(s *Session) {
+		s.troubles.note(n.cfg.now(), "refused", r.Reason)
+		s.events.Send(PeerRejected{Peer: r.Peer, Reason: r.Reason})
+	})
 }
 
 // randomName is a file name that tells nothing.

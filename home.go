@@ -350,6 +350,19 @@ func (h *home) openStore(id ProjectID, stopped func(error)) (*store.Store, proje
 	return st, p, err
 }
 
+// size is how many bytes a project's store takes on disk; 0 in memory, or if it cannot be told.
+func (h *home) size(id ProjectID) int64 {
+	p, found, err := h.find(id)
+	if err != nil || !found || h.dir == "" {
+		return 0
+	}
+	info, err := os.Stat(filepath.Join(h.dir, p.File))
+	if err != nil {
+		return 0
+	}
+	return info.Size()
+}
+
 // remember adds a project to the list.
 func (h *home) remember(p projectRecord) error {
 	return h.store.Update(func(tx *store.Tx) error {

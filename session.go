@@ -57,6 +57,8 @@ type Session struct {
 
 	telling sync.Mutex
 	told    Status // what StatusChanged said last; telling guards it
+
+	troubles troubles
 }
 
 // newSession brings up a project's tiers from the lowest to the highest; what came up is taken down if one fails.
@@ -415,6 +417,7 @@ func (s *Session) message(m live.Message) {
 func (s *Session) storeFailed(err error) {
 	s.node.metrics.StoreFailed()
 	s.log.Warn("collab: something was not kept on this device", "err", err)
+	s.troubles.note(s.node.cfg.now(), "store", err)
 	s.events.Send(StoreChanged{Err: err})
 }
 
@@ -430,5 +433,6 @@ func (s *Session) alert(a journal.Alert) {
 	if d, ok := s.membership.State().Device(a.Device); ok {
 		alert.Who = d.Member
 	}
+	s.troubles.note(s.node.cfg.now(), "alert: "+alert.Kind.String(), a.Err)
 	s.events.Send(alert)
 }

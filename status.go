@@ -83,7 +83,12 @@ func (s *Session) storeStopped(err error) {
 	}
 }
 
-func (s *Session) roundEnded(identity.DeviceID, error) { s.statusChanged() }
+func (s *Session) roundEnded(_ identity.DeviceID, err error) {
+	if err != nil {
+		s.troubles.note(s.node.cfg.now(), "round", err)
+	}
+	s.statusChanged()
+}
 
 // path says how a device is reached now.
 func (s *Session) path(device identity.DeviceID) Path {
