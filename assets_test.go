@@ -81,6 +81,9 @@ func TestAssets(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if n := bat.Status().Pending; n != 0 {
+		t.Errorf("%d bytes are to come of a file that was read to its end", n)
+	}
 	p := f.Progress()
 	if p.Have != p.Size || p.From[at.Me().ID] < p.Size {
 		t.Errorf("progress %+v; all of it came from Ada", p)

@@ -34,7 +34,7 @@ func (s *Session) WriteDiagnostics(w io.Writer) error {
 	d.Session = s.describe()
 	d.Peers, d.Tiers = s.describePeers(), s.describeTiers()
 	d.Governance = s.describeGovernance()
-	d.Documents, d.Troubles = s.describeDocuments(), s.troubles.recent()
+	d.Documents, d.Files, d.Troubles = s.describeDocuments(), s.describeFiles(), s.troubles.recent()
 	d.Store = storeReport{Bytes: s.node.home.size(s.id), InMemory: s.node.cfg.memory, Failure: kindsOf(s.store.Err())}
 	out := json.NewEncoder(w)
 	out.SetIndent("", "  ")
@@ -50,6 +50,7 @@ type diagnostics struct {
 	Peers      []peerReport     `json:"peers"`
 	Tiers      tiersReport      `json:"tiers"`
 	Documents  documentsReport  `json:"documents"`
+	Files      filesReport      `json:"files"`
 	Store      storeReport      `json:"store"`
 	Governance governanceReport `json:"governance"`
 	Troubles   []trouble        `json:"troubles"`
@@ -112,6 +113,13 @@ type sizeReport struct {
 	Envelopes uint64 `json:"envelopes"`
 	Open      bool   `json:"open"`
 	Bytes     int    `json:"bytes"`
+}
+
+type filesReport struct {
+	Count   int   `json:"count"`
+	Whole   int   `json:"whole"` // on this device
+	Bytes   int64 `json:"bytes"`
+	Pending int64 `json:"pending_bytes"`
 }
 
 type storeReport struct {
@@ -222,6 +230,18 @@ func describeTraffic(t traffic.Totals) map[string]uint64 {
 	return map[string]uint64{
 		"envelopes_in": t.In.Envelopes, "envelopes_out": t.Out.Envelopes, "bytes_in": t.In.Bytes, "bytes_out": t.Out.Bytes,
 	}
+}
+
+func (s *Session) describeFiles() filesReport {
+	r := filesReport{Pending: s.files.Pending()}
+	for f := range s.files.List() {
+		r.Count++
+		r.Bytes += f.Size
+		if f.Local {
+			r.Whole++
+		}
+	}
+	return r
 }
 
 func (s *Session) describeDocuments() documentsReport {

@@ -6,7 +6,9 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"regexp"
 	"slices"
@@ -37,6 +39,7 @@ func perform(t *testing.T, opts ...Option) *stage {
 		"founder's name": "Quintessa Nightingale", "guest's name": "Bartholomew Figgis", "title": "The Clandestine Reel",
 		"document's name": "unreleased-draft", "text": "INT. LABORATORY", "other text": "EXT. HARBOUR",
 		"presence": "periwinkle", "message": "meet at the pier", "message's topic": "rendezvous", "text's name": "dialogue",
+		"file's name": "teaser-cut.mov", "file's content": "FOOTAGE HEADER",
 	}}
 	must := func(err error) {
 		t.Helper()
@@ -79,11 +82,31 @@ func perform(t *testing.T, opts ...Option) *stage {
 		must(doc.WaitSynced(ctx))
 		must(st.sessions[i].Broadcast(ctx, st.secrets["message's topic"], []byte(st.secrets["message"])))
 	}
+	_, err = s.Assets().Add(ctx, st.secrets["file's name"], strings.NewReader(strings.Repeat(st.secrets["file's content"], 1000)))
+	must(err)
+	must(waitForFile(ctx, joined, st.secrets["file's name"]))
+	f, err := joined.Assets().Open(ctx, st.secrets["file's name"])
+	must(err)
+	_, err = io.Copy(io.Discard, f)
+	must(errors.Join(err, f.Close()))
 	if epoch, key, ok := s.membership.SendingEpoch(); ok {
 		st.addKey("project key", key[:])
 		st.secrets["epoch"] = hex.EncodeToString(epoch[:])
 	}
 	return st
+}
+
+// waitForFile returns when a session knows of a file.
+func waitForFile(ctx context.Context, s *Session, path string) error {
+	changes := Subscribe[AssetChanged](ctx, s)
+	for {
+		if _, err := s.Assets().Stat(path); err == nil {
+			return nil
+		}
+		if _, ok := <-changes; !ok {
+			return ctx.Err()
+		}
+	}
 }
 
 // addKeys adds what a node keeps in its vault.

@@ -54,11 +54,13 @@ func TestMetrics(t *testing.T) {
 	equal(t, doc, theirs)
 	insert(t, theirs, 0, "EXT. GARDEN\n")
 	equal(t, doc, theirs)
+	add(t, a, "secret.mov", footage(1, 300<<10))
 	eventually(t, "a round, an envelope each way and a peer are counted", func() bool {
 		return total(t, reg, "collab_rounds_total", "ok") > 0 &&
 			total(t, reg, "collab_peers", "quic")+total(t, reg, "collab_peers", "tcp") == 1 &&
 			total(t, reg, "collab_envelopes_total", "in") > 0 && total(t, reg, "collab_envelopes_total", "out") > 0 &&
-			total(t, reg, "collab_traffic_bytes_total", "live") > 0 && total(t, reg, "collab_traffic_bytes_total", "foundation") > 0
+			total(t, reg, "collab_traffic_bytes_total", "live") > 0 && total(t, reg, "collab_traffic_bytes_total", "foundation") > 0 &&
+			total(t, reg, "collab_traffic_bytes_total", "assets") > 300<<10
 	})
 
 	shown := fmt.Sprint(families(t, reg))

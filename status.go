@@ -9,7 +9,7 @@ import (
 
 // Status says how the session stands. Once it has ended, Err is [ErrClosed] or [ErrRevoked].
 func (s *Session) Status() Status {
-	st := Status{Held: s.journal.Held(), Root: s.membership.Root().ID}
+	st := Status{Held: s.journal.Held(), Pending: s.files.Pending(), Root: s.membership.Root().ID}
 	if st.Err = s.alive(); st.Err != nil {
 		return st
 	}
@@ -47,6 +47,7 @@ func (s Status) equal(o Status) bool {
 		return false
 	}
 	s.Err, o.Err = nil, nil
+	s.Pending, o.Pending = 0, 0
 	return s == o
 }
 

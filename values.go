@@ -106,11 +106,12 @@ type Explanation = governance.Explanation
 
 // Status is how a session stands. [StatusChanged] is sent when it changes.
 type Status struct {
-	Peers   int  // members' devices connected now: Direct and Relayed together
-	Direct  int  // of these, on a connection of their own
-	Relayed int  // of these, through another member
-	Held    int  // own edits that are saved but not yet signed and sent
-	Synced  bool // everything that at least one connected peer had when last asked is here
+	Peers   int   // members' devices connected now: Direct and Relayed together
+	Direct  int   // of these, on a connection of their own
+	Relayed int   // of these, through another member
+	Held    int   // own edits that are saved but not yet signed and sent
+	Pending int64 // bytes of files that are still to come; AssetProgress, not StatusChanged, tells of it
+	Synced  bool  // everything that at least one connected peer had when last asked is here
 	Root    RootID
 	Err     error // the last failure of the store or the network; nil if all is well
 }

@@ -239,6 +239,18 @@ func (a *Assets) Progress(path string) (Progress, error) {
 	return f.asset.progress(), nil
 }
 
+// Pending returns how many bytes of the files that this device wants are still to come.
+func (a *Assets) Pending() (bytes int64) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, x := range a.assets {
+		if x.wanted {
+			bytes += x.Size - x.have
+		}
+	}
+	return bytes
+}
+
 // file finds a path; a.mu is held.
 func (a *Assets) file(op, path string) (*file, error) {
 	if a.closed {

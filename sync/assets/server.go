@@ -20,6 +20,7 @@ import (
 	"github.com/studio-whip/collab/identity"
 	"github.com/studio-whip/collab/internal/p2p"
 	"github.com/studio-whip/collab/internal/store"
+	"github.com/studio-whip/collab/internal/traffic"
 	"github.com/studio-whip/collab/sync/journal"
 )
 
@@ -69,6 +70,9 @@ func newServer(host *p2p.Host, o Options, as func(*Server) library) *Server {
 	s.exchange = newBitswap(host.MemberHost(), as(s), o.Logger)
 	return s
 }
+
+// Traffic returns what files have cost so far, requests included; envelopes are not counted.
+func (s *Server) Traffic() traffic.Totals { return s.exchange.host.passed.Totals() }
 
 // Close ends the exchange and waits for it; projects must be closed before.
 func (s *Server) Close() error {

@@ -10,12 +10,15 @@ import (
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
+
+	"github.com/studio-whip/collab/internal/traffic"
 )
 
 // bitswapHost is the host that bitswap sees. It connects to nobody, which is not bitswap's to do; it notes when
 // something comes from a peer, as a block on a slow line is no sign of life for a long time; and it can end all streams.
 type bitswapHost struct {
 	host.Host
+	passed traffic.Counter
 
 	mu      sync.Mutex
 	closed  bool
@@ -52,7 +55,7 @@ func (h *bitswapHost) NewStream(ctx context.Context, p peer.ID, ids ...protocol.
 
 func (h *bitswapHost) SetStreamHandler(id protocol.ID, fn network.StreamHandler) {
 	h.Host.SetStreamHandler(id, func(s network.Stream) {
-		fn(&inStream{s, h.clock(s.Conn().RemotePeer())})
+		fn(&inStream{s, h.clock(s.Conn().RemotePeer()), &h.passed})
 	})
 }
 
@@ -90,16 +93,18 @@ func (h *bitswapHost) drop(s *outStream) {
 	delete(h.streams, s)
 }
 
-// inStream notes when something was read.
+// inStream notes what was read, and when.
 type inStream struct {
 	network.Stream
-	last *atomic.Int64
+	last   *atomic.Int64
+	passed *traffic.Counter
 }
 
 func (s *inStream) Read(b []byte) (int, error) {
 	n, err := s.Stream.Read(b)
 	if n > 0 {
 		s.last.Store(time.Now().UnixNano())
+		s.passed.In(0, n)
 	}
 	return n, err
 }
@@ -108,6 +113,12 @@ func (s *inStream) Read(b []byte) (int, error) {
 type outStream struct {
 	network.Stream
 	h *bitswapHost
+}
+
+func (s *outStream) Write(b []byte) (int, error) {
+	n, err := s.Stream.Write(b)
+	s.h.passed.Out(0, n)
+	return n, err
 }
 
 func (s *outStream) Close() error {
