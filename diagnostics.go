@@ -213,6 +213,10 @@ func (s *Session) describePeers() []peerReport {
 
 func (s *Session) describeTiers() tiersReport {
 	n, stats := s.node, s.node.tiers.Stats()
+	carried := map[string]map[string]uint64{}
+	for tier, totals := range n.traffic() {
+		carried[tier] = describeTraffic(totals())
+	}
 	return tiersReport{
 		Queues: n.queues(), Bandwidth: n.cfg.bandwidth, Waiting: s.journal.Waiting(),
 		Schedule: map[string]uint64{
@@ -220,9 +224,7 @@ func (s *Session) describeTiers() tiersReport {
 			"urgent_total": stats.Urgents, "background_total": stats.Backgrounds, "cut_total": stats.Cut,
 			"granted_bytes_total": stats.Granted,
 		},
-		Traffic: map[string]map[string]uint64{
-			"live": describeTraffic(n.gossip.Traffic()), "foundation": describeTraffic(n.tier2.Traffic()),
-		},
+		Traffic: carried,
 	}
 }
 

@@ -15,12 +15,19 @@ func (n *Node) report() (err error) {
 	}
 	n.metrics, err = coordinator.NewMetrics(n.cfg.metrics, coordinator.Sources{
 		Sessions: n.openSessions, Peers: n.host.Connected, Queues: n.queues, Tiers: n.tiers,
-		Traffic: map[string]func() traffic.Totals{"live": n.gossip.Traffic, "foundation": n.tier2.Traffic, "assets": n.files.Traffic},
+		Traffic: n.traffic(),
 	})
 	if errors.Is(err, coordinator.ErrMetricsTaken) {
 		return fmt.Errorf("collab: metrics: %w; give each node its own, or one from prometheus.WrapRegistererWith", err)
 	}
 	return wrap("metrics", err)
+}
+
+// traffic says how to ask what each tier has carried.
+func (n *Node) traffic() map[string]func() traffic.Totals {
+	return map[string]func() traffic.Totals{
+		"live": n.gossip.Traffic, "foundation": n.tier2.Traffic, "assets": n.files.Traffic,
+	}
 }
 
 func (n *Node) openSessions() int {
