@@ -175,7 +175,7 @@ func (a *Assets) live(p peer.ID) bool {
 
 // peers lists the connected devices of the project.
 func (a *Assets) peers() []peer.ID {
-	return slices.DeleteFunc(a.server.peers(), func(p peer.ID) bool { return !a.live(p) })
+	return slices.DeleteFunc(a.fetcher.exchange.peers(), func(p peer.ID) bool { return !a.live(p) })
 }
 
 // found looks again for what nobody had: somebody has come.

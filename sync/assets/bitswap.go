@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -18,6 +19,7 @@ import (
 	"github.com/ipfs/go-cid"
 	ipld "github.com/ipfs/go-ipld-format"
 	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
 
@@ -33,6 +35,8 @@ type exchange interface {
 	ask(p peer.ID, h hash, urgent bool, may func() bool)
 	// cancel takes a want back.
 	cancel(p peer.ID, h hash)
+	// peers lists the members who are connected, of whatever project, in a fixed order.
+	peers() []peer.ID
 	// heard returns when the last byte came from a peer.
 	heard(p peer.ID) time.Time
 	// offer serves a block that has come in to the peers who have asked for it before.
@@ -96,6 +100,14 @@ func (b *bitswap) close() error {
 	b.net.Stop()
 	b.server.Close()
 	return b.tasks.Wait()
+}
+
+// peers asks the network, not bitswap's own list: that leaves out for good whom a message once did not reach.
+func (b *bitswap) peers() []peer.ID {
+	net := b.host.Network()
+	list := slices.DeleteFunc(net.Peers(), func(p peer.ID) bool { return net.Connectedness(p) != network.Connected })
+	slices.Sort(list)
+	return list
 }
 
 func (b *bitswap) heard(p peer.ID) time.Time { return b.host.heard(p) }

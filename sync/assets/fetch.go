@@ -274,7 +274,7 @@ func (f *fetcher) lied(p peer.ID) {
 	}
 }
 
-// lost notes that a peer has gone, or that what it was asked did not reach it.
+// lost notes that a peer has gone, or that what it was asked has not reached it.
 func (f *fetcher) lost(p peer.ID, gone bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -287,6 +287,9 @@ func (f *fetcher) lost(p peer.ID, gone bool) {
 	for _, w := range f.wants {
 		delete(w.asked, p)
 		delete(w.lacking, p)
+		if !gone {
+			w.lacking[p] = now // or it would be asked again at once, for ever
+		}
 		if w.from == p {
 			f.unassign(w)
 			f.assign(w, now)

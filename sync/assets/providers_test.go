@@ -131,6 +131,16 @@ func TestUrgentFirst(t *testing.T) {
 	if !arrived.has(first) {
 		eventually(t, "the reader asks", func() bool { return asked.has(first) })
 	}
+	var taken []hash // what anna still is to send
+	eventually(t, "the background is taken back", func() bool {
+		taken = taken[:0]
+		for _, c := range anna.server.exchange.server.WantlistForPeer(berta.peer()) {
+			if h, _ := hashOf(c); h != first && !slices.Contains(urgent.blocks, h) {
+				taken = append(taken, h)
+			}
+		}
+		return len(taken) == 0
+	})
 	before := len(arrived.all())
 	close(release)
 	<-done

@@ -9,7 +9,6 @@ import (
 	"io"
 	"log/slog"
 	"path/filepath"
-	"slices"
 	"sync"
 	"time"
 
@@ -44,7 +43,6 @@ type Server struct {
 	mu       sync.RWMutex
 	closed   bool
 	projects map[genesis.ProjectID]*Assets
-	present  map[peer.ID]struct{} // members who are connected
 }
 
 // NewServer registers the protocol; the host must not listen yet.
@@ -66,7 +64,7 @@ func newServer(host *p2p.Host, o Options, as func(*Server) library) *Server {
 	if o.tidyAfter == 0 {
 		o.tidyAfter = collectAfter
 	}
-	s := &Server{opts: o, projects: map[genesis.ProjectID]*Assets{}, present: map[peer.ID]struct{}{}}
+	s := &Server{opts: o, projects: map[genesis.ProjectID]*Assets{}}
 	s.exchange = newBitswap(host.MemberHost(), as(s), o.Logger)
 	return s
 }
@@ -224,19 +222,13 @@ func (s *Server) lacks(p peer.ID, h hash) {
 	}
 }
 
-func (s *Server) connected(p peer.ID) {
-	s.mu.Lock()
-	s.present[p] = struct{}{}
-	s.mu.Unlock()
+func (s *Server) connected(peer.ID) {
 	for _, a := range s.open() {
 		a.found()
 	}
 }
 
 func (s *Server) disconnected(p peer.ID) {
-	s.mu.Lock()
-	delete(s.present, p)
-	s.mu.Unlock()
 	for _, a := range s.open() {
 		a.fetcher.lost(p, true)
 	}
@@ -246,18 +238,6 @@ func (s *Server) failed(p peer.ID) {
 	for _, a := range s.open() {
 		a.fetcher.lost(p, false)
 	}
-}
-
-// peers lists who is connected, in a fixed order.
-func (s *Server) peers() []peer.ID {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	out := make([]peer.ID, 0, len(s.present))
-	for p := range s.present {
-		out = append(out, p)
-	}
-	slices.Sort(out)
-	return out
 }
 
 // deviceIn returns the live device that owns a transport identity.
