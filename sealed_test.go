@@ -12,6 +12,7 @@ import (
 	"github.com/studio-whip/collab/internal/cost"
 	"github.com/studio-whip/collab/internal/p2p"
 	"github.com/studio-whip/collab/internal/testbed/plaintext"
+	"github.com/studio-whip/collab/internal/testbed/scenario"
 	"github.com/studio-whip/collab/keystore/file"
 )
 
@@ -82,52 +83,54 @@ func openSealed(t *testing.T, name, address string) *sealedNode {
 	return n
 }
 
-// TestSealed lets three people work on everything that a project has, over TCP and over QUIC, and looks for what they
+// TestScenario105Sealed lets three people work on everything that a project has, over TCP and over QUIC, and looks for what they
 // wrote and what they are called in every byte that the network has seen and in every byte that is left on their disks.
-func TestSealed(t *testing.T) {
-	for _, address := range loopback {
-		t.Run(filepath.Base(filepath.Dir(address)), func(t *testing.T) {
-			cost.ForTests(t)
-			var nodes []*sealedNode
-			for _, name := range sealedNames {
-				nodes = append(nodes, openSealed(t, name, address))
-			}
-			work(t, nodes)
-			for _, n := range nodes {
-				if err := n.Close(); err != nil {
-					t.Fatal(err)
+func TestScenario105Sealed(t *testing.T) {
+	scenario.Run(t, 105, "display names, project title, document, file and member names and all that was written, of a used project: on disk and on the wire in no file, no byte, no encoding", func(t *testing.T) {
+		for _, address := range loopback {
+			t.Run(filepath.Base(filepath.Dir(address)), func(t *testing.T) {
+				cost.ForTests(t)
+				var nodes []*sealedNode
+				for _, name := range sealedNames {
+					nodes = append(nodes, openSealed(t, name, address))
 				}
-			}
-			content := []string{sealedDoc, sealedText, sealedNote, sealedState, sealedTopic, sealedSpoken, sealedFolder,
-				filepath.Base(sealedFile), sealedFrame}
-			all := append(slices.Clone(content), sealedTitle)
-			all = append(all, sealedNames...)
-			outside, within := finder(t, all), finder(t, content)
-			for i, n := range nodes {
-				for _, h := range outside.Find(n.rec.of(p2p.Wire)) {
-					t.Errorf("%s: on the wire: %s", sealedNames[i], h)
+				work(t, nodes)
+				for _, n := range nodes {
+					if err := n.Close(); err != nil {
+						t.Fatal(err)
+					}
 				}
-				for _, h := range within.Find(n.rec.of(p2p.Inside)) {
-					t.Errorf("%s: content within a connection: %s", sealedNames[i], h)
+				content := []string{sealedDoc, sealedText, sealedNote, sealedState, sealedTopic, sealedSpoken, sealedFolder,
+					filepath.Base(sealedFile), sealedFrame}
+				all := append(slices.Clone(content), sealedTitle)
+				all = append(all, sealedNames...)
+				outside, within := finder(t, all), finder(t, content)
+				for i, n := range nodes {
+					for _, h := range outside.Find(n.rec.of(p2p.Wire)) {
+						t.Errorf("%s: on the wire: %s", sealedNames[i], h)
+					}
+					for _, h := range within.Find(n.rec.of(p2p.Inside)) {
+						t.Errorf("%s: content within a connection: %s", sealedNames[i], h)
+					}
+					hits, files, err := outside.FindIn(n.dir)
+					if err != nil || files < 3 {
+						t.Errorf("%s: %d files read, %v", sealedNames[i], files, err)
+					}
+					for _, h := range hits {
+						t.Errorf("%s: on disk: %s", sealedNames[i], h)
+					}
+					// Members learn each other's names from certificates that the transport alone protects. That they are seen
+					// there shows that the recording and the search would see others.
+					if len(finder(t, sealedNames).Find(n.rec.of(p2p.Inside))) == 0 {
+						t.Errorf("%s: the recording lacks what certainly passed", sealedNames[i])
+					}
+					if len(n.rec.of(p2p.Wire)) < len(n.rec.of(p2p.Inside)) {
+						t.Errorf("%s: the wire carried less than was sent", sealedNames[i])
+					}
 				}
-				hits, files, err := outside.FindIn(n.dir)
-				if err != nil || files < 3 {
-					t.Errorf("%s: %d files read, %v", sealedNames[i], files, err)
-				}
-				for _, h := range hits {
-					t.Errorf("%s: on disk: %s", sealedNames[i], h)
-				}
-				// Members learn each other's names from certificates that the transport alone protects. That they are seen
-				// there shows that the recording and the search would see others.
-				if len(finder(t, sealedNames).Find(n.rec.of(p2p.Inside))) == 0 {
-					t.Errorf("%s: the recording lacks what certainly passed", sealedNames[i])
-				}
-				if len(n.rec.of(p2p.Wire)) < len(n.rec.of(p2p.Inside)) {
-					t.Errorf("%s: the wire carried less than was sent", sealedNames[i])
-				}
-			}
-		})
-	}
+			})
+		}
+	})
 }
 
 func finder(t *testing.T, words []string) *plaintext.Finder {

@@ -166,9 +166,13 @@ func (a *Assets) Close() error {
 	return nil
 }
 
-// live reports whether a peer is a device of the project that may receive its content.
+// live reports whether a peer is a device of the project that may receive its content; none is, once this device was
+// removed from it.
 func (a *Assets) live(p peer.ID) bool {
 	state := a.cfg.State()
+	if !state.May(a.cfg.Device, governance.ActRead) {
+		return false
+	}
 	d, ok := deviceIn(state, p)
 	return ok && state.May(d.ID, governance.ActRead)
 }
