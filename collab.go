@@ -17,7 +17,8 @@
 //
 // # What is not
 //
-// A member keeps what they have read. Sizes and times of messages can be observed on the network.
+// A member keeps what they have read, also after [Session.Revoke]; and members who have not heard of a removal yet still
+// talk to the removed. Sizes and times of messages can be observed on the network.
 package collab
 
 import (
