@@ -282,6 +282,9 @@ func WithVerification(show func(words []string)) JoinOption {
 // [ErrInviteInvalid], [ErrInviteExpired], [ErrInviteUsed], [ErrInviteCancelled], [ErrDenied], [ErrPending], [ErrVersion],
 // [ErrNotPostQuantum] or [ErrUnreachable]. Nothing is kept then, unless the host was lost after it had admitted this device: the project is
 // then on the device, and Join with the same code, or [Node.OpenProject], goes on from there.
+//
+// Who was removed from a project that is on the device comes back with a new code: the session that was open for reading
+// is closed, and the one returned goes on where the device was cut off.
 func (n *Node) Join(ctx context.Context, code string, opts ...JoinOption) (*Session, error) {
 	ctx, done, err := n.begin(ctx)
 	if err != nil {
@@ -297,10 +300,15 @@ func (n *Node) Join(ctx context.Context, code string, opts ...JoinOption) (*Sess
 		return nil, n.wrap("read the code", err)
 	}
 	defer parsed.Secret.Wipe()
+	var archive *Session
 	if known, err := n.home.has(parsed.Project); err != nil {
 		return nil, n.wrap("join", err)
 	} else if known {
-		return n.openKnown(ctx, parsed.Project)
+		s, err := n.openKnown(ctx, parsed.Project)
+		if err != nil || !errors.Is(s.Err(), ErrRevoked) {
+			return s, err
+		}
+		archive = s
 	}
 	welcome, err := n.registry.Redeem(ctx, parsed, jc.show)
 	if err != nil {
@@ -309,8 +317,15 @@ func (n *Node) Join(ctx context.Context, code string, opts ...JoinOption) (*Sess
 	if welcome.Pending {
 		return nil, fmt.Errorf("%w; try again with the same code when a manager has agreed", ErrPending)
 	}
+	start := n.registry.Adopt
+	if archive != nil {
+		if err := archive.Close(); err != nil {
+			return nil, err
+		}
+		start = n.registry.Return
+	}
 	s, err := n.open(ctx, parsed.Project, func(cfg membership.Config) (*membership.Project, error) {
-		return n.registry.Adopt(ctx, cfg, parsed, welcome)
+		return start(ctx, cfg, parsed, welcome)
 	})
 	if err != nil {
 		return nil, err

@@ -9,6 +9,7 @@ import (
 	"github.com/studio-whip/collab"
 	"github.com/studio-whip/collab/crdt"
 	"github.com/studio-whip/collab/governance"
+	"github.com/studio-whip/collab/keystore/memory"
 )
 
 // company is a project with its founder Ada and further editors, all connected.
@@ -170,5 +171,104 @@ func TestRevokeDenied(t *testing.T) {
 		if m.State != collab.MemberActive {
 			t.Errorf("%s is %v", m.Name, m.State)
 		}
+	}
+}
+
+// What is on the device of a removed member can be read after a restart, and nothing else can be done with it. A new
+// invite lets the member back in.
+func TestRevokedArchive(t *testing.T) {
+	ada := openNode(t, "Ada")
+	film := create(t, ada)
+	script := open(t, film, "script")
+	dir, ks := t.TempDir(), memory.New()
+	n := openDir(t, dir, ks, "Cleo")
+	s := join(t, n, invite(t, film, collab.InviteOptions{}))
+	insert(t, open(t, s, "script"), 0, "Cleo was here. ")
+	insert(t, open(t, s, "notes"), 0, "remember the milk")
+	equal(t, script, open(t, s, "script"))
+	equal(t, open(t, film, "notes"), open(t, s, "notes"))
+	me := s.Me().ID
+	if err := film.Revoke(t.Context(), me, "left"); err != nil {
+		t.Fatal(err)
+	}
+	<-s.Done()
+	if again, err := n.OpenProject(t.Context(), film.ID()); err != nil || again != s {
+		t.Errorf("the session that has ended is not given again: %v", err)
+	}
+	if err := n.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Broadcast(t.Context(), "chat", nil); !errors.Is(err, collab.ErrRevoked) {
+		t.Errorf("after Close: %v", err)
+	}
+	if _, err := s.Doc(t.Context(), "script"); !errors.Is(err, collab.ErrRevoked) {
+		t.Errorf("after Close a document opens: %v", err)
+	}
+
+	n = openDir(t, dir, ks, "Cleo")
+	defer func() {
+		if err := n.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	s, err := n.OpenProject(t.Context(), film.ID())
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-s.Done()
+	doc := open(t, s, "notes")
+	if got := body(t, doc); got != "remember the milk" {
+		t.Errorf("the archive reads %q", got)
+	}
+	if update, err := doc.Export(); err != nil || len(update) < 10 {
+		t.Errorf("export: %v", err)
+	}
+	if got := s.Docs(); len(got) != 2 || lastAudit(t, s) == "" || s.Me().State != collab.MemberRemoved || s.Name() != "The Last Reel" {
+		t.Errorf("documents %q, me %+v", got, s.Me())
+	}
+	for range doc.Presence().Peers() {
+		t.Error("somebody is present")
+	}
+	doc.Presence().OnChange(func(collab.PresenceState) {})()
+	doc.Presence().Clear()
+	if _, open := <-s.Events(t.Context()); open {
+		t.Error("there are events")
+	}
+	ctx := t.Context()
+	of := func(_ any, err error) error { return err }
+	for name, err := range map[string]error{
+		"Update":       doc.Update(func(*crdt.Txn) error { return nil }),
+		"WaitSaved":    doc.WaitSaved(ctx),
+		"WaitSynced":   doc.WaitSynced(ctx),
+		"Presence.Set": doc.Presence().Set(1),
+		"Broadcast":    s.Broadcast(ctx, "chat", nil),
+		"Invite":       of(s.Invite(ctx, collab.InviteOptions{})),
+		"Revoke":       s.Revoke(ctx, film.Me().ID, ""),
+		"SetRole":      s.SetRole(ctx, me, collab.RoleManager),
+		"Err":          s.Err(),
+		"Status":       s.Status().Err,
+	} {
+		if !errors.Is(err, collab.ErrRevoked) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	insert(t, script, 0, "Meanwhile. ")
+
+	back := join(t, n, invite(t, film, collab.InviteOptions{}))
+	if back == s || back.Err() != nil || back.Me().State != collab.MemberActive {
+		t.Fatalf("back: %v, %+v", back.Err(), back.Me())
+	}
+	if _, err := s.Doc(ctx, "script"); !errors.Is(err, collab.ErrRevoked) {
+		t.Errorf("the archive is still open: %v", err)
+	}
+	again := open(t, back, "script")
+	equal(t, script, again)
+	insert(t, again, 0, "Back again. ")
+	equal(t, script, again)
+	if got := body(t, script); got != "Back again. Meanwhile. Cleo was here. " {
+		t.Errorf("all read %q", got)
+	}
+	if m := member(film, me); m.State != collab.MemberActive {
+		t.Errorf("Ada sees %+v", m)
 	}
 }

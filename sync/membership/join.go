@@ -128,6 +128,31 @@ func (r *Registry) Adopt(ctx context.Context, cfg Config, code *invite.Code, w *
 	return p, nil
 }
 
+// Return opens a project from which this device was removed, after a new invite has admitted it again: it takes what has
+// happened since from the host that admitted. If that fails the store is as it was, but for events that may have come.
+// It fails as Adopt does, and with [ErrUnknownProject].
+func (r *Registry) Return(ctx context.Context, cfg Config, code *invite.Code, w *invite.Welcome) (*Project, error) {
+	if w.Pending || w.Root.Project != code.Project {
+		return nil, fmt.Errorf("%w: the host has not admitted it", ErrNotAdmitted)
+	}
+	if r.project(code.Project) != nil {
+		return nil, fmt.Errorf("membership: return: %w", existsIf(true, code.Project))
+	}
+	p, err := r.load(cfg, code.Project)
+	if err != nil {
+		return nil, fmt.Errorf("membership: return: %w", err)
+	}
+	p.gate.setSponsor(w.HostDevice)
+	err = p.start()
+	if err == nil {
+		err = p.adopt(ctx, code, w)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("membership: return: %w", err), p.Close())
+	}
+	return p, nil
+}
+
 // adopt fetches the log and the keys, and makes the project ready.
 func (p *Project) adopt(ctx context.Context, code *invite.Code, w *invite.Welcome) error {
 	host := p.reg.transport()

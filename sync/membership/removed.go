@@ -1,7 +1,8 @@
 package membership
 
 // Removed reports whether this device has no place in the project any more: its member was removed, or its admission
-// turned out to be void. The project can still be read then; it sends nothing, serves nobody and lets nobody in.
+// turned out to be void. The project can still be read then; it sends nothing, serves nobody and lets nobody in. Close it
+// and call [Registry.Return] once a new invite has let the device in again.
 func (p *Project) Removed() bool {
 	if p.gate.awaiting() {
 		return false // it is being admitted

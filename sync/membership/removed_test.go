@@ -1,6 +1,7 @@
 package membership
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net"
@@ -233,6 +234,62 @@ func TestRemovedReopens(t *testing.T) {
 	}
 	if _, err := pb.Remove(timeout(t), Removal{Member: anna.self.Identity.Member()}); !errors.As(err, new(*governance.DeniedError)) {
 		t.Errorf("it removes: %v", err)
+	}
+}
+
+// A new invite lets a removed device go on with what it has; one that does not admit it leaves it as it was.
+func TestReturn(t *testing.T) {
+	checkLeaks(t)
+	anna, berta := newNode(t, "anna"), newNode(t, "berta")
+	pa := anna.found()
+	pb := berta.join(invited(t, pa, InviteOptions{}))
+	converge(t, pa, pb)
+	remove(t, pa, berta)
+	eventually(t, "the removed learns of it", pb.Removed)
+	eventually(t, "they are apart", apart(anna, berta))
+	if _, err := pa.OpenChain(timeout(t)); err != nil { // meanwhile
+		t.Fatal(err)
+	}
+	digest := pb.State().Digest()
+	if err := pb.Close(); err != nil {
+		t.Fatal(err)
+	}
+	code, w, err := berta.redeem(invited(t, pa, InviteOptions{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended, cancel := context.WithCancel(context.Background())
+	cancel()
+	if _, err := berta.reg.Return(ended, berta.cfg(), code, w); !errors.Is(err, context.Canceled) {
+		t.Errorf("with an ended context: %v", err)
+	}
+	pb = berta.reopen(pa.ID())
+	if !pb.Removed() || pb.State().Digest() != digest {
+		t.Error("a failed return has changed something")
+	}
+	if err := pb.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if pb, err = berta.reg.Return(timeout(t), berta.cfg(), code, w); err != nil {
+		t.Fatal(err)
+	}
+	if pb.Removed() || role(pb, berta.self) != governance.Editor {
+		t.Error("the return has no effect")
+	}
+	converge(t, pa, pb)
+	id, key, ok := pa.SendingEpoch()
+	if got, held := pb.EpochKey(id); !ok || !held || got != key {
+		t.Error("who is back lacks the key")
+	}
+	if no, err := pb.OpenChain(timeout(t)); err != nil || no != 1 {
+		t.Errorf("chain %d: %v", no, err)
+	}
+	if cut, ok := pb.State().Cut(berta.self.Device.ID, 0); !ok || cut.Seq != 0 {
+		t.Error("the old chain goes on")
+	}
+	converge(t, pa, pb)
+	if _, err := berta.reg.Return(timeout(t), berta.cfg(), code, w); !errors.Is(err, ErrExists) {
+		t.Errorf("twice: %v", err)
 	}
 }
 
