@@ -4,9 +4,9 @@ STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 PLATFORMS = linux/amd64 darwin/arm64 windows/amd64
 
 # Rooms with concurrency or unsafe sharing to find; the pure rooms would only be slower.
-RACE = . ./crdt ./internal/feed ./internal/task ./internal/store ./internal/p2p ./keystore/... ./sync/...
+RACE = . ./crdt ./internal/feed ./internal/task ./internal/store ./internal/p2p ./keystore/... ./sync/... ./collabtest
 
-.PHONY: build test race lint cross long fuzz quickstart scenarios netns
+.PHONY: build test race lint cross long fuzz simulate quickstart scenarios netns
 
 build:
 	CGO_ENABLED=0 $(GO) build ./...
@@ -41,10 +41,16 @@ netns:
 	$(GO) build -o bin/quickstart ./examples/quickstart
 	$(GO) run ./internal/testbed/netns bin/quickstart
 
-# What takes longer: each fuzz target for FUZZTIME, then every test under the race detector in a random order.
+# What takes longer: each fuzz target for FUZZTIME, SEEDS simulations of twelve nodes, then every test under the race
+# detector in a random order.
 FUZZTIME ?= 10s
-long: fuzz
+SEEDS ?= 50
+long: fuzz simulate
 	$(GO) test -race -shuffle=on -count=1 ./...
+
+# A seed that fails is repeated by: go test ./collabtest -run TestSimulation -v -seed N
+simulate:
+	$(GO) test ./collabtest -run '^TestSimulation$$' -count=1 -v -timeout 60m -seeds $(SEEDS)
 
 fuzz:
 	@for dir in $$($(GO) list -f '{{.Dir}}' ./...); do \

@@ -1,0 +1,4 @@
+package collabtest
+
+// RaceDetector says that the race detector is on.
+const RaceDetector = raceDetector
