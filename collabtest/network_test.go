@@ -17,14 +17,19 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// insert types into a document's text "body".
+// insert types at the beginning of a document's text "body".
 func insert(t *testing.T, s *collab.Session, doc, text string) *collab.Doc {
+	t.Helper()
+	return insertAt(t, s, doc, 0, text)
+}
+
+func insertAt(t *testing.T, s *collab.Session, doc string, at int, text string) *collab.Doc {
 	t.Helper()
 	d, err := s.Doc(t.Context(), doc)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := d.Update(func(tx *crdt.Txn) error { return d.Text("body").Insert(tx, 0, text) }); err != nil {
+	if err := d.Update(func(tx *crdt.Txn) error { return d.Text("body").Insert(tx, at, text) }); err != nil {
 		t.Fatal(err)
 	}
 	return d

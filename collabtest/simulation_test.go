@@ -2,6 +2,7 @@ package collabtest_test
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"math/rand/v2"
@@ -27,7 +28,7 @@ const (
 	simPeople  = 12
 	simFirst   = 10 // who are there from the beginning; the others join on the way
 	simRunning = 7  // at least
-	simSteps   = 60
+	simSteps   = 50
 	simDocs    = 4
 )
 
@@ -79,6 +80,8 @@ func simulate(t *testing.T, seed uint64) {
 				w.join()
 			}
 		}
+		w.settle()
+		w.remove()
 		w.settle()
 	})
 }
@@ -144,10 +147,27 @@ func (w *world) join() {
 	} else {
 		w.net.Heal()
 		w.start(w.people[0])
-		p.session = p.Join(w.people[0].session)
+		session, err := p.Node.Node.Join(w.t.Context(), w.invite(w.people[0]))
+		if err != nil {
+			w.t.Fatalf("%s joins: %v", p.name, err)
+		}
+		p.session = session
 		w.count["joins"]++
 	}
 	w.watch(p)
+}
+
+// invite makes an invite. A device that was killed first has to meet somebody who knows what it did.
+func (w *world) invite(p *person) (code string) {
+	w.net.Wait(p.name+" invites", func() bool {
+		var err error
+		code, err = p.session.Invite(w.t.Context(), collab.InviteOptions{})
+		if err != nil && !errors.Is(err, collab.ErrUnreachable) {
+			w.t.Fatalf("%s invites: %v", p.name, err)
+		}
+		return err == nil
+	})
+	return code
 }
 
 // watch fails the test if a person is told of what nobody has done.
@@ -291,6 +311,38 @@ func (w *world) start(p *person) {
 		p.session = p.Reopen(project.ID)
 	}
 	w.watch(p)
+}
+
+// remove lets the founder, cut off with some, remove somebody on the other side, where all go on. What the removed wrote
+// before stays; they write in a document of their own then, as nobody can keep what others build on what does not count.
+func (w *world) remove() {
+	founder, removed := w.people[0], w.people[1+w.rng.IntN(len(w.people)-1)]
+	here := []*collabtest.Node{founder.Node}
+	for _, p := range w.people[1:] {
+		if p != removed && w.rng.IntN(2) == 0 {
+			here = append(here, p.Node)
+		}
+	}
+	w.net.Partition(here)
+	if err := founder.session.Revoke(w.t.Context(), removed.session.Me().ID, "simulated"); err != nil {
+		w.t.Fatalf("remove %s: %v", removed.name, err)
+	}
+	insert(w.t, removed.session, "late", "does not count")
+	w.people = slices.DeleteFunc(w.people, func(p *person) bool { return p == removed })
+	for range 4 {
+		w.edit(w.pick(true))
+		time.Sleep(w.upTo(20 * time.Second))
+	}
+	w.net.Heal()
+	w.net.Wait("the removed knows", func() bool { return errors.Is(removed.session.Err(), collab.ErrRevoked) })
+	w.net.Wait("what does not count has gone", func() bool {
+		for _, p := range w.people {
+			if body(w.t, p.session, "late") != "" {
+				return false
+			}
+		}
+		return true
+	})
 }
 
 // settle heals everything, brings everybody back and waits for what must come about.
