@@ -114,7 +114,7 @@ func (n *Network) Partition(groups ...[]*Node) {
 	}
 }
 
-// Heal ends a partition. The nodes find one another again as they do after any failure, within half a minute.
+// Heal ends a partition. The nodes find one another again as they do after any failure, within a minute.
 func (n *Network) Heal() { n.Partition() }
 
 // Wait waits until cond holds, and fails the test if it does not within the network's patience; what says what is

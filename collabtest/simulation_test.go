@@ -23,13 +23,18 @@ var (
 	seeds    = flag.Uint64("seeds", 2, "run TestSimulation with the seeds from 1 to this one")
 )
 
-// The scale of a simulation.
-const (
-	simPeople  = 12
-	simFirst   = 10 // who are there from the beginning; the others join on the way
-	simRunning = 7  // at least
-	simSteps   = 50
-	simDocs    = 4
+// scale is how large a simulation is.
+type scale struct {
+	people  int
+	first   int // who are there from the beginning; the others join on the way
+	running int // at least
+	steps   int
+	docs    int
+}
+
+var (
+	full  = scale{people: 12, first: 10, running: 7, steps: 50, docs: 4}
+	small = scale{people: 5, first: 3, running: 3, steps: 25, docs: 2} // under the race detector, which takes ten times as long
 )
 
 // TestSimulation lets twelve people edit several documents while the network breaks and heals, and devices end, are
@@ -40,24 +45,25 @@ const (
 func TestSimulation(t *testing.T) {
 	defer debug.SetGCPercent(debug.SetGCPercent(400))
 	first, last := uint64(1), *seeds
-	switch {
-	case *onlySeed != 0:
+	if *onlySeed != 0 {
 		first, last = *onlySeed, *onlySeed
-	case collabtest.RaceDetector:
-		last = 1 // it takes ten times as long
+	}
+	size := full
+	if collabtest.RaceDetector {
+		size = small
 	}
 	t.Run("seed", func(t *testing.T) {
 		for seed := first; seed <= last; seed++ {
 			t.Run(fmt.Sprint(seed), func(t *testing.T) {
 				t.Parallel()
-				simulate(t, seed)
+				simulate(t, size, seed)
 			})
 		}
 	})
 }
 
 // simulate runs the scenario of one seed and prints what it was.
-func simulate(t *testing.T, seed uint64) {
+func simulate(t *testing.T, size scale, seed uint64) {
 	began := time.Now()
 	var w *world
 	defer func() {
@@ -71,12 +77,12 @@ func simulate(t *testing.T, seed uint64) {
 		fmt.Printf("seed %d: %.1f s, %s of virtual time; %s: %s\n", seed, time.Since(began).Seconds(), w.took.Round(time.Second), w.tally(), result)
 	}()
 	collabtest.Run(t, func(t *testing.T, net *collabtest.Network) {
-		w = newWorld(t, net, seed)
+		w = newWorld(t, net, size, seed)
 		defer w.end()
 		w.found()
-		for step := range simSteps {
+		for step := range size.steps {
 			w.step()
-			if step == simSteps/3 || step == simSteps/2 {
+			if step%(size.steps/4) == 0 && step > 0 && len(w.people) < size.people {
 				w.join()
 			}
 		}
@@ -90,6 +96,7 @@ func simulate(t *testing.T, seed uint64) {
 type world struct {
 	t     *testing.T
 	net   *collabtest.Network
+	size  scale
 	rng   *rand.Rand
 	began time.Time
 	took  time.Duration
@@ -110,10 +117,10 @@ type person struct {
 	session *collab.Session // nil: the device does not run
 }
 
-func newWorld(t *testing.T, net *collabtest.Network, seed uint64) *world {
+func newWorld(t *testing.T, net *collabtest.Network, size scale, seed uint64) *world {
 	net.Patience = 10 * time.Minute
 	w := &world{
-		t: t, net: net, rng: rand.New(rand.NewPCG(seed, 0)), began: time.Now(),
+		t: t, net: net, size: size, rng: rand.New(rand.NewPCG(seed, 0)), began: time.Now(),
 		count: map[string]int{}, saved: map[string]string{},
 	}
 	w.ctx, w.cancel = context.WithCancel(t.Context())
@@ -129,7 +136,7 @@ func (w *world) end() {
 
 // found makes the project and its first members.
 func (w *world) found() {
-	for range simFirst {
+	for range w.size.first {
 		w.join()
 	}
 }
@@ -229,7 +236,7 @@ func (w *world) pick(running bool) *person {
 // edit lets a person type in a document for a moment. Each edit leaves its name in the map "log" beside what it does to
 // the text, and only there, so that it can be found again whatever others do to the text.
 func (w *world) edit(p *person) {
-	doc := fmt.Sprint("doc", w.rng.IntN(simDocs))
+	doc := fmt.Sprint("doc", w.rng.IntN(w.size.docs))
 	d := w.doc(p, doc)
 	var names []string
 	for range 1 + w.rng.IntN(4) {
@@ -292,7 +299,7 @@ func (w *world) stop(what string, how func(*collabtest.Node)) {
 			running++
 		}
 	}
-	if running <= simRunning {
+	if running <= w.size.running {
 		w.start(w.pick(false))
 		return
 	}
@@ -353,7 +360,7 @@ func (w *world) settle() {
 		w.start(p)
 		sessions = append(sessions, p.session)
 	}
-	for i := range simDocs {
+	for i := range w.size.docs {
 		w.net.Equal(fmt.Sprint("doc", i), sessions...)
 	}
 	w.net.Wait("all is signed and verified", func() bool {
