@@ -111,7 +111,7 @@ type Progress struct {
 func newAssets(s *Server, cfg Config, blocks *shelf) (*Assets, error) {
 	a := &Assets{
 		server: s, cfg: cfg, shelf: blocks, fetcher: newFetcher(s.exchange), urgent: &urgency{schedule: s.opts.Schedule},
-		tasks: task.New(context.Background()), log: s.opts.Logger,
+		tasks: task.New(context.Background()), log: s.opts.Logger.With("project", cfg.Project.Short()),
 		wakeIndex: make(chan struct{}, 1), collect: make(chan struct{}, 1), tidyAfter: s.opts.tidyAfter,
 		files: map[string]*file{}, assets: map[wire.ID]*asset{}, places: map[hash][]place{}, adding: map[hash]int{},
 		inflight: map[hash]struct{}{}, events: newEvents(),
