@@ -6,7 +6,7 @@
 // happened.
 //
 // Open a node with [Open]; get a session from [Node.Create], [Node.Join] or [Node.OpenProject]; get a document from
-// [Session.Doc] and edit it with [Doc.Update].
+// [Session.Doc] and edit it with [Doc.Update]. Files that are too large for a document are in [Session.Assets].
 //
 // # What is promised
 //
