@@ -201,11 +201,12 @@ func (w *adder) release() {
 	}
 }
 
-// undo removes the blocks that were made. Nobody else can have any of them: their key was drawn for this file.
+// undo removes the blocks that were made, also those of a batch that was stored in part. Nobody else can have any of
+// them: their key was drawn for this file.
 func (w *adder) undo() error {
 	var errs []error
 	for _, h := range w.claimed {
-		if w.a.shelf.has(h) && !w.a.knows(h) {
+		if !w.a.knows(h) {
 			errs = append(errs, w.a.shelf.drop(context.WithoutCancel(w.ctx), h))
 		}
 	}

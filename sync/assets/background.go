@@ -114,7 +114,8 @@ func (a *Assets) pick(l *lane, now time.Time) (_ job, wait time.Duration, ok boo
 		a.sortAssets()
 	}
 	for _, x := range a.order {
-		if !x.wanted || x.invalid != nil || x.complete() || l.eager != (x.priority == PriorityNow) {
+		// The manifest is fetched in any case: without it nobody knows which blocks are garbage.
+		if !x.wanted && x.blocks != nil || x.invalid != nil || x.complete() || l.eager != (x.priority == PriorityNow) {
 			continue
 		}
 		if d := x.held.Sub(now); d > 0 {

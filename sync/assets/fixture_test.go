@@ -16,6 +16,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/studio-whip/collab/genesis"
+	"github.com/studio-whip/collab/governance"
 	"github.com/studio-whip/collab/identity"
 	"github.com/studio-whip/collab/internal/p2p"
 	"github.com/studio-whip/collab/internal/store"
@@ -169,7 +170,12 @@ func (n *node) found() *room {
 // join lets a node into the room's project as an editor, and connects the two.
 func (r *room) join(n *node) *room {
 	n.t.Helper()
-	text, err := r.p.CreateInvite(n.t.Context(), membership.InviteOptions{})
+	return r.joinAs(n, governance.Editor)
+}
+
+func (r *room) joinAs(n *node, role governance.Role) *room {
+	n.t.Helper()
+	text, err := r.p.CreateInvite(n.t.Context(), membership.InviteOptions{Role: role})
 	must(n.t, err)
 	code, err := invite.Parse(text)
 	must(n.t, err)

@@ -15,7 +15,11 @@ import (
 	"testing/iotest"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/peer"
+
 	"github.com/studio-whip/collab/crdt"
+	"github.com/studio-whip/collab/governance"
+	"github.com/studio-whip/collab/sync/journal"
 )
 
 // stored lists the files of blocks in a folder.
@@ -258,6 +262,49 @@ func TestReplace(t *testing.T) {
 	}
 	anna.reads("film", want)
 	berta.reads("film", want)
+}
+
+// TestViewer: a viewer gets files and passes them on, and adds and removes none.
+func TestViewer(t *testing.T) {
+	anna := newNode(t, "anna").found()
+	berta := anna.joinAs(newNode(t, "berta"), governance.Viewer)
+	carl := anna.join(newNode(t, "carl"))
+	must(t, berta.p.Pull(t.Context(), anna.device()))
+	carl.meet(berta)
+	content := noise(1, 2*smallBlock)
+	anna.add("film", content)
+	berta.learn(anna)
+	berta.local("film")
+	if _, err := berta.a.Add(t.Context(), "other", bytes.NewReader(content)); !errors.Is(err, journal.ErrReadOnly) {
+		t.Errorf("add: %v", err)
+	}
+	if err := berta.a.Remove(t.Context(), "film"); !errors.Is(err, journal.ErrReadOnly) {
+		t.Errorf("remove: %v", err)
+	}
+	berta.reads("film", content)
+	carl.host.Disconnect(anna.device())
+	eventually(t, "carl has only berta", func() bool { return slices.Equal(carl.a.peers(), []peer.ID{berta.peer()}) })
+	carl.learn(anna)
+	carl.local("film")
+	carl.reads("film", content)
+}
+
+// TestUnpinnedGarbage: a file that is not wanted here does not keep garbage from being collected.
+func TestUnpinnedGarbage(t *testing.T) {
+	anna, berta := pair(t, setup{}, setup{Options: Options{tidyAfter: time.Millisecond}})
+	anna.add("a", noise(1, 10))
+	anna.add("b", noise(2, 10*smallBlock))
+	berta.host.Disconnect(anna.device())
+	eventually(t, "berta is alone", func() bool { return len(berta.a.peers()) == 0 })
+	berta.learn(anna)
+	must(t, berta.a.Unpin("b"))
+	berta.connect(anna.node)
+	berta.local("a")
+	must(t, anna.a.Remove(t.Context(), "a"))
+	berta.learn(anna)
+	eventually(t, "only b's manifest is left", func() bool {
+		return slices.Equal(berta.a.shelf.all(), berta.content("b").Manifest)
+	})
 }
 
 // TestPolicy: what is unpinned is not fetched until somebody reads it; what is pinned is.
