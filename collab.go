@@ -244,7 +244,8 @@ func forgetShares(ctx context.Context, root *genesis.Root, custodians []Custodia
 
 // OpenProject reopens a project that is on this device; it works offline. A project that is open already gives the
 // same session. One that this device's owner was removed from gives a session that has ended, with [ErrRevoked] as its
-// Err: what is on this device can be read and exported, nothing can be changed, nobody is reached.
+// Err: what is on this device can be read and exported, nothing can be changed, nobody is reached. Should the removal turn
+// out not to count, OpenProject closes that session and gives a live one.
 func (n *Node) OpenProject(ctx context.Context, id ProjectID) (*Session, error) {
 	ctx, done, err := n.begin(ctx)
 	if err != nil {
@@ -343,10 +344,16 @@ func (n *Node) open(ctx context.Context, id ProjectID, start func(membership.Con
 	for {
 		s, wait := n.enter(id)
 		if wait == nil {
-			if s != nil {
+			if s == nil {
+				break
+			}
+			if !s.revived() {
 				return s, nil
 			}
-			break
+			if err := s.Close(); err != nil {
+				return nil, err
+			}
+			continue
 		}
 		select {
 		case <-wait:

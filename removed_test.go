@@ -5,6 +5,8 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"errors"
+	"fmt"
+	"net"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -22,6 +24,7 @@ import (
 	"github.com/studio-whip/collab/internal/wire"
 	"github.com/studio-whip/collab/keystore/memory"
 	"github.com/studio-whip/collab/sync/envelope"
+	"github.com/studio-whip/collab/sync/membership"
 )
 
 // wiretap keeps what passes at some hosts, in the pieces in which it passed.
@@ -61,7 +64,13 @@ type player struct {
 
 func newPlayer(t *testing.T, name string, opts ...Option) *player {
 	t.Helper()
-	opts = append([]Option{WithMemory(), WithName(name), WithListen("/ip4/127.0.0.1/udp/0/quic-v1", "/ip4/127.0.0.1/tcp/0")}, opts...)
+	return openPlayer(t, name, append(opts, WithMemory())...)
+}
+
+// openPlayer opens a node where the options say.
+func openPlayer(t *testing.T, name string, opts ...Option) *player {
+	t.Helper()
+	opts = append([]Option{WithName(name), WithListen("/ip4/127.0.0.1/udp/0/quic-v1", "/ip4/127.0.0.1/tcp/0")}, opts...)
 	n, err := Open(t.Context(), opts...)
 	if err != nil {
 		t.Fatal(err)
@@ -543,4 +552,85 @@ func attack(witness, by *player, l *loot) *spoils {
 		}
 	}
 	return got
+}
+
+// Ada removes Dora, and is removed herself by two who did not know of that: her removal of Dora does not count.
+func TestRemovalThatDoesNotCount(t *testing.T) {
+	dir, ks, address := t.TempDir(), memory.New(), freeAddress(t)
+	openDora := func() *player {
+		return openPlayer(t, "Dora", WithDir(dir), WithKeyStore(ks), WithListen(address))
+	}
+	bobsDir, bobsKeys := t.TempDir(), memory.New()
+	openBob := func() *player { return openPlayer(t, "Bob", WithDir(bobsDir), WithKeyStore(bobsKeys)) }
+	ada, bob, carl, dora := newPlayer(t, "Ada"), openBob(), newPlayer(t, "Carl"), openDora()
+	ada.found(t)
+	for _, p := range []*player{bob, carl, dora} {
+		p.join(t, ada)
+	}
+	with := func(p *player) governance.ProposeOption {
+		return governance.WithCosigners(governance.Author{Keys: p.self.Keys, Device: p.self.Device.ID})
+	}
+	promote := func(p *player, opts ...governance.ProposeOption) {
+		t.Helper()
+		grant := &governance.RoleGrant{Member: p.s.Me().ID, Role: RoleManager}
+		if _, err := ada.s.membership.Propose(t.Context(), governance.KindRoleGrant, grant, opts...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	promote(bob)
+	promote(carl, with(bob))
+	dora.write(t, "Dora was here. ")
+	agree(t, ada, bob, carl, dora)
+	id := ada.s.ID()
+	closing := func(players ...*player) {
+		t.Helper()
+		for _, p := range players {
+			if err := p.Node.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	closing(bob, carl)
+	if err := ada.s.Revoke(t.Context(), dora.s.Me().ID, "rogue"); err != nil {
+		t.Fatal(err)
+	}
+	<-dora.s.Done()
+	closing(ada, dora)
+
+	bob = openBob()
+	var err error
+	if bob.s, err = bob.OpenProject(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := bob.s.membership.Remove(t.Context(), membership.Removal{Member: ada.self.Device.Member}, with(carl)); err != nil {
+		t.Fatal(err)
+	}
+	bob.open(t)
+
+	dora = openDora()
+	until(t, "Dora's session lives", func() bool {
+		s, err := dora.OpenProject(t.Context(), id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		dora.s = s
+		return s.Err() == nil
+	})
+	dora.open(t)
+	dora.write(t, "Dora goes on. ")
+	agree(t, bob, dora)
+	if got := bob.read(t); got != "Dora goes on. Dora was here. " {
+		t.Errorf("Bob reads %q", got)
+	}
+}
+
+// freeAddress returns an address to listen on that is the same after a restart.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return fmt.Sprintf("/ip4/127.0.0.1/tcp/%d", l.Addr().(*net.TCPAddr).Port)
 }

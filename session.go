@@ -221,6 +221,11 @@ func (s *Session) revoked() {
 	s.end()
 }
 
+// revived reports whether the session ended because of a removal that turned out not to count.
+func (s *Session) revived() bool {
+	return errors.Is(s.Err(), ErrRevoked) && s.readable() == nil && !s.membership.Removed()
+}
+
 // Close ends the session: it signs and saves what was edited before the call, gives it to whoever is connected (for at
 // most two seconds), waits for every goroutine and closes the store. Closing again waits too and gives the same answer.
 //

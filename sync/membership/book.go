@@ -44,7 +44,7 @@ func (p *Project) announceAddresses() error {
 	addrs := host.Addrs()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.addressed || len(addrs) == 0 {
+	if p.addressed || len(addrs) == 0 || p.Removed() {
 		return nil
 	}
 	return p.setAddresses(addrs)

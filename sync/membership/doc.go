@@ -13,7 +13,7 @@
 // and one that the peer is no member of get the same answer, a closed stream. Nothing is sent to who is not a member,
 // but the removal itself to the one removed. An invite's secret is forgotten when its code has been returned. A store
 // that fails stops the project: every later call returns the failure. A project from which this device was removed
-// ([Project.Removed]) can be read, and asks and answers nobody.
+// ([Project.Removed]) can be read, and asks nobody.
 //
 // What is not: the exchange hides nothing from members, and who is connected is never part of what counts.
 //

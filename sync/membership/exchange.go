@@ -32,6 +32,9 @@ func (p *Project) exchange(ctx context.Context, device identity.DeviceID, news [
 	if host == nil {
 		return ErrNoHost
 	}
+	if p.Removed() {
+		return fmt.Errorf("%w: this one was removed", ErrNotMember)
+	}
 	if !p.allowed(device) {
 		return fmt.Errorf("%w: %s", ErrNotMember, device.Short())
 	}

@@ -78,8 +78,8 @@ func (p *Project) removals(member identity.MemberID, added []governance.EventID)
 	return out
 }
 
-// part leads an exchange whose other side is removed by the events given. That side ends it as soon as it has taken
-// them; if events before them are missing to it, it says what it has first.
+// part leads an exchange whose other side is removed by the events given. It says what it has, and is given what is
+// missing to it of those events and of what lies before them.
 func (p *Project) part(rw io.ReadWriter, removals []governance.EventID) error {
 	h := p.hello(removals)
 	h.Have, h.Needs, h.Book = p.upTo(removals), nil, nil
@@ -87,8 +87,8 @@ func (p *Project) part(rw io.ReadWriter, removals []governance.EventID) error {
 		return err
 	}
 	var theirs hello
-	if receive(rw, &theirs) != nil {
-		return nil // it has taken them
+	if err := receive(rw, &theirs); err != nil {
+		return err
 	}
 	for last := false; !last; {
 		var b batch

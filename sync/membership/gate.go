@@ -68,11 +68,8 @@ func (p *Project) deviceByPeer(peer [32]byte) (*identity.DeviceCert, bool) {
 	return p.gate.device(peer)
 }
 
-// allowed reports whether events of this project may be exchanged with a device: it is live in it now, and so are we.
+// allowed reports whether a device may ask for this project's events: it is live in it now.
 func (p *Project) allowed(d identity.DeviceID) bool {
-	if p.Removed() {
-		return false
-	}
 	if x, ok := p.State().Device(d); ok && x.Live {
 		return true
 	}

@@ -62,12 +62,8 @@ func (r *Registry) newProject(cfg Config, root *genesis.Root) *Project {
 	return p
 }
 
-// start lets the project be seen, unless this device was removed from it, and runs its goroutines.
+// start lets the project be seen and runs its goroutines.
 func (p *Project) start() error {
-	if p.Removed() {
-		p.tasks.Go("changes", p.changes.run)
-		return p.reg.retire(p)
-	}
 	if err := p.reg.reserve(p); err != nil {
 		return err
 	}

@@ -72,7 +72,6 @@ type Registry struct {
 	mu        sync.RWMutex
 	host      *p2p.Host
 	projects  map[genesis.ProjectID]*Project
-	retired   map[*Project]bool // open to be read only, for the device was removed from them
 	exchanges map[identity.DeviceID]int
 	closed    bool
 }
@@ -92,7 +91,7 @@ func NewRegistry(cfg RegistryConfig) *Registry {
 	}
 	return &Registry{
 		cfg: cfg, limiter: newLimiter(cfg.Now),
-		projects: map[genesis.ProjectID]*Project{}, retired: map[*Project]bool{}, exchanges: map[identity.DeviceID]int{},
+		projects: map[genesis.ProjectID]*Project{}, exchanges: map[identity.DeviceID]int{},
 	}
 }
 
@@ -163,34 +162,18 @@ func (r *Registry) reserve(p *Project) error {
 func (r *Registry) remove(p *Project) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	delete(r.retired, p)
 	if r.projects[p.id] == p {
 		delete(r.projects, p.id)
 	}
-}
-
-// retire keeps a project to be closed, and shows it to nobody.
-func (r *Registry) retire(p *Project) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.closed {
-		return ErrClosed
-	}
-	if r.projects[p.id] == p {
-		delete(r.projects, p.id)
-	}
-	r.retired[p] = true
-	return nil
 }
 
 // Close closes every project. The host should be closed first.
 func (r *Registry) Close() error {
 	r.mu.Lock()
 	r.closed = true
-	open := slices.AppendSeq(slices.Collect(maps.Values(r.projects)), maps.Keys(r.retired))
 	r.mu.Unlock()
 	var errs []error
-	for _, p := range open {
+	for _, p := range r.all() {
 		errs = append(errs, p.Close())
 	}
 	return errors.Join(errs...)

@@ -128,7 +128,9 @@ func TestRemovedThatIsBehind(t *testing.T) {
 		t.Errorf("the hello brings %d events, asks for %d keys, tells of %d addresses", len(h.Events), len(h.Needs), len(h.Book))
 	}
 	before := pb.State().Digest()
-	_ = pb.follow(far, anna.self.Device.ID, &h)
+	if err := pb.follow(far, anna.self.Device.ID, &h); err != nil {
+		t.Errorf("the removed: %v", err)
+	}
 	far.Close()
 	if err := <-told; err != nil {
 		t.Errorf("the teller: %v", err)
@@ -206,7 +208,7 @@ func TestRemovedWhileAway(t *testing.T) {
 	}
 }
 
-// A project from which the device was removed opens for reading, tells nobody that it is there, and closes.
+// A project from which the device was removed opens for reading, asks nobody, and closes.
 func TestRemovedReopens(t *testing.T) {
 	checkLeaks(t)
 	anna, berta := newNode(t, "anna"), newNode(t, "berta")
@@ -216,24 +218,67 @@ func TestRemovedReopens(t *testing.T) {
 	key, _, _ := pb.SendingEpoch()
 	remove(t, pa, berta)
 	eventually(t, "the removed learns of it", pb.Removed)
+	eventually(t, "they are apart", apart(berta, anna))
 	if err := pb.Close(); err != nil {
 		t.Fatal(err)
 	}
 	pb = berta.reopen(pb.ID())
-	if !pb.Removed() || berta.reg.project(pb.ID()) != nil {
+	if !pb.Removed() {
 		t.Error("it is open as before")
 	}
 	if _, ok := pb.EpochKey(key); !ok {
 		t.Error("what was readable is not")
-	}
-	if _, ok := berta.reg.DeviceByPeer(anna.self.Device.Peer); ok {
-		t.Error("the transport lets members in")
 	}
 	if err := pb.Pull(timeout(t), anna.self.Device.ID); !errors.Is(err, ErrNotMember) {
 		t.Errorf("it asks: %v", err)
 	}
 	if _, err := pb.Remove(timeout(t), Removal{Member: anna.self.Identity.Member()}); !errors.As(err, new(*governance.DeniedError)) {
 		t.Errorf("it removes: %v", err)
+	}
+}
+
+// A removal falls because the remover was removed concurrently. Who was removed hears of that from those who know: they
+// come, as for them nothing has changed.
+//
+//	start -+-> anna removes dora      known to anna and dora
+//	       +-> berta and carl remove anna
+func TestRemovalOverturned(t *testing.T) {
+	checkLeaks(t)
+	anna, berta, carl, dora := newNode(t, "anna"), newNode(t, "berta"), newNode(t, "carl"), newNode(t, "dora")
+	pa := anna.found()
+	pb := berta.join(invited(t, pa, InviteOptions{}))
+	pc := carl.join(invited(t, pa, InviteOptions{}))
+	pd := dora.join(invited(t, pa, InviteOptions{}))
+	for _, n := range []*node{berta, carl} {
+		var with []governance.ProposeOption
+		if n == carl {
+			with = append(with, governance.WithCosigners(governance.Author{Keys: berta.self.Keys, Device: berta.self.Device.ID}))
+		}
+		grant := governance.RoleGrant{Member: n.self.Identity.Member(), Role: governance.Manager}
+		if _, err := pa.Propose(timeout(t), governance.KindRoleGrant, grant, with...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	converge(t, pa, pb, pc, pd)
+	anna.partition(berta)
+	anna.partition(carl)
+	remove(t, pa, dora)
+	eventually(t, "dora knows", pd.Removed)
+	cosigner := governance.Author{Keys: carl.self.Keys, Device: carl.self.Device.ID}
+	if _, err := pb.Remove(timeout(t), Removal{Member: anna.self.Identity.Member()}, governance.WithCosigners(cosigner)); err != nil {
+		t.Fatal(err)
+	}
+	berta.connect(dora)
+	if err := pb.Pull(timeout(t), dora.self.Device.ID); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "dora is back", func() bool { return !pd.Removed() })
+	converge(t, pb, pd)
+	if role(pb, dora.self) != governance.Editor || role(pb, anna.self) != governance.None {
+		t.Errorf("dora is %v, anna %v", role(pb, dora.self), role(pb, anna.self))
+	}
+	if err := pd.Pull(timeout(t), berta.self.Device.ID); err != nil {
+		t.Errorf("dora asks again: %v", err)
 	}
 }
 
