@@ -42,7 +42,7 @@ func ExampleRun() {
 		a := ada.Create("My film")
 		b := ben.Join(a)
 
-		time.Sleep(10 * time.Minute) // of virtual time
+		time.Sleep(time.Minute) // of virtual time
 		write(t, a, "INT. HOUSE\n")
 		net.Equal("script", a, b)
 	})
