@@ -107,17 +107,39 @@ func (a *assembly) encodeV1() []byte {
 			e.wire(p.u.src, p.w, p.offset)
 		}
 	}
+	return a.appendDeletesV1(e.buf)
+}
+
+// appendDeletesV1 writes the deleted ranges.
+func (a *assembly) appendDeletesV1(b []byte) []byte {
 	groups := a.deletesByClient()
-	e.uint(uint64(len(groups)))
+	b = lib0.AppendUvarint(b, uint64(len(groups)))
 	for _, rs := range groups {
-		e.uint(rs[0].Client)
-		e.uint(uint64(len(rs)))
+		b = lib0.AppendUvarint(b, rs[0].Client)
+		b = lib0.AppendUvarint(b, uint64(len(rs)))
 		for _, r := range rs {
-			e.uint(r.From)
-			e.uint(r.To - r.From)
+			b = lib0.AppendUvarint(b, r.From)
+			b = lib0.AppendUvarint(b, r.To-r.From)
 		}
 	}
-	return e.buf
+	return b
+}
+
+// appendDeletesV2 writes each range with its distance from the end of the one before.
+func (a *assembly) appendDeletesV2(b []byte) []byte {
+	groups := a.deletesByClient()
+	b = lib0.AppendUvarint(b, uint64(len(groups)))
+	for _, rs := range groups {
+		b = lib0.AppendUvarint(b, rs[0].Client)
+		b = lib0.AppendUvarint(b, uint64(len(rs)))
+		at := uint64(0)
+		for _, r := range rs {
+			b = lib0.AppendUvarint(b, r.From-at)
+			b = lib0.AppendUvarint(b, r.To-r.From-1)
+			at = r.To
+		}
+	}
+	return b
 }
 
 // deletesByClient merges the deleted ranges and groups them by client, descending, which is the order of the format.
@@ -152,18 +174,7 @@ func (a *assembly) encodeV2() []byte {
 			e.wire(p.u, p.w, p.offset)
 		}
 	}
-	groups := a.deletesByClient()
-	e.uint(uint64(len(groups)))
-	for _, rs := range groups {
-		e.uint(rs[0].Client)
-		e.uint(uint64(len(rs)))
-		at := uint64(0)
-		for _, r := range rs {
-			e.uint(r.From - at)
-			e.uint(r.To - r.From - 1)
-			at = r.To
-		}
-	}
+	e.rest = a.appendDeletesV2(e.rest)
 	return e.bytes()
 }
 

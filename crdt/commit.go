@@ -206,6 +206,9 @@ func (t *Txn) collectItem(r ref) item {
 	if it.kind == kindType {
 		t.work = append(t.work, ref(it.off))
 	}
+	if it.flags&flagRedone != 0 {
+		delete(d.redone, unitID{it.client, it.clock})
+	}
 	if it.kind != kindGC {
 		d.forget(it)
 	}

@@ -49,6 +49,9 @@ type Doc struct {
 	feed feed
 	deep int // observers of types and all inside them
 
+	redone  map[unitID]unitID // see redo.go
+	undo    []*Undo
+	cleanup bool
 	subdocs map[unitID]bool // live subdocuments, and whether they are to be loaded
 }
 

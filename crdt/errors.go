@@ -17,6 +17,8 @@ var (
 	ErrClientID = errors.New("crdt: client ID must be set before the first own edit and be at most 2^53-1")
 	// ErrDeleted says that a nested type has been deleted, and with it everything inside.
 	ErrDeleted = errors.New("crdt: shared type has been deleted; look it up again where it was")
+	// ErrSnapshot says that a state cannot be restored.
+	ErrSnapshot = errors.New("crdt: the state is not kept here; restoring needs a document made WithoutGC that has all of it")
 	// ErrLimit says that a limit of the document would be exceeded.
 	ErrLimit = errors.New("crdt: limit exceeded")
 )

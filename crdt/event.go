@@ -107,13 +107,7 @@ func (s *shared) observe(o *observer) (stop func()) {
 	d := s.doc
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	b := s.nested
-	if b == nil {
-		b = d.root(s.name)
-		if !b.typed {
-			b.typed, b.typeRef = true, s.ref
-		}
-	}
+	b := s.reserve()
 	b.observers = append(b.observers, o)
 	if o.deep != nil {
 		d.deep++

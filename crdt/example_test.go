@@ -256,3 +256,59 @@ func ExampleMap_ObserveDeep() {
 	// [] [] [{list added undefined}]
 	// [{list -1}] [{[x] 0 0}] []
 }
+
+func ExampleNewUndo() {
+	doc := crdt.New(crdt.WithClientID(1))
+	text := doc.Text("t")
+	undo := crdt.NewUndo(doc, crdt.UndoOptions{Scope: []crdt.Shared{text}})
+	defer undo.Close()
+	for _, s := range []string{"world", "hello "} {
+		_ = doc.Update(func(tx *crdt.Txn) error { return text.Insert(tx, 0, s) })
+	}
+	show := func() {
+		_ = doc.View(func(tx *crdt.ReadTxn) error {
+			fmt.Println(text.String(tx))
+			return nil
+		})
+	}
+	undo.Undo()
+	show()
+	undo.Redo()
+	show()
+	// Output:
+	// world
+	// hello world
+}
+
+func ExampleDoc_Restore() {
+	doc := crdt.New(crdt.WithClientID(1), crdt.WithoutGC())
+	text := doc.Text("t")
+	_ = doc.Update(func(tx *crdt.Txn) error { return text.Insert(tx, 0, "first draft") })
+	draft := doc.Snapshot()
+	_ = doc.Update(func(tx *crdt.Txn) error { return text.Delete(tx, 0, 6) })
+
+	old, _ := doc.Restore(draft)
+	_ = old.View(func(tx *crdt.ReadTxn) error {
+		fmt.Println(old.Text("t").String(tx))
+		return nil
+	})
+	// Output: first draft
+}
+
+func ExampleRelPos() {
+	doc := crdt.New(crdt.WithClientID(1))
+	text := doc.Text("t")
+	var cursor crdt.RelPos
+	_ = doc.Update(func(tx *crdt.Txn) error {
+		if err := text.Insert(tx, 0, "world"); err != nil {
+			return err
+		}
+		cursor = text.RelPos(tx, 5)
+		return text.Insert(tx, 0, "hello ")
+	})
+	_ = doc.View(func(tx *crdt.ReadTxn) error {
+		fmt.Println(text.AbsPos(tx, cursor))
+		return nil
+	})
+	// Output: 11 true
+}

@@ -1,6 +1,7 @@
 package crdt
 
 import (
+	"bytes"
 	"encoding/json"
 	"path/filepath"
 	"reflect"
@@ -193,4 +194,123 @@ func TestYjsXMLText(t *testing.T) {
 		}
 	}
 	t.Logf("%d compared", compared)
+}
+
+// TestYjsSnapshots reads recorded snapshots, writes them again, and restores the states they were taken of.
+func TestYjsSnapshots(t *testing.T) {
+	var scenarios []struct {
+		Roots map[string]string
+		Full  []byte
+		Snaps []struct {
+			V1, V2          []byte
+			State, Restored any
+		}
+	}
+	loadExtras(t, "snapshots", &scenarios)
+	restored := 0
+	for n, sc := range scenarios {
+		fx := &fixture{Roots: sc.Roots}
+		d := New(WithClientID(1), WithoutGC())
+		if _, err := d.ApplyUpdate(sc.Full); err != nil {
+			t.Fatal(err)
+		}
+		before := mustEncode(t, d)
+		for i, snap := range sc.Snaps {
+			s, err := DecodeSnapshot(snap.V1, V1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s2, err := DecodeSnapshot(snap.V2, V2)
+			if err != nil || !s.Equal(s2) {
+				t.Errorf("scenario %d snapshot %d: the formats differ, %v", n, i, err)
+			}
+			if err := firstError(
+				func() error { return same("v1", s.Encode(V1), snap.V1) },
+				func() error { return same("v2", s.Encode(V2), snap.V2) },
+			); err != nil {
+				t.Errorf("scenario %d snapshot %d: %v", n, i, err)
+			}
+			old, err := d.Restore(s, WithClientID(2))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := fx.state(old); !reflect.DeepEqual(got, snap.Restored) {
+				t.Errorf("scenario %d snapshot %d: %s", n, i, difference(got, snap.Restored))
+			}
+			if !old.Snapshot().Equal(s) {
+				t.Errorf("scenario %d snapshot %d: the restored document is in another state", n, i)
+			}
+			restored++
+		}
+		if same("", mustEncode(t, d), before) != nil {
+			t.Error("restoring has changed the document")
+		}
+	}
+	t.Logf("L5 snapshots: %d restored", restored)
+	for _, fx := range loadFixtures(t) {
+		d := fx.doc(1)
+		if _, err := d.ApplyUpdate(fx.Final.Full1); err != nil {
+			t.Fatal(err)
+		}
+		if err := firstError(
+			func() error { return same("v1", d.Snapshot().Encode(V1), fx.Final.Snapshot1) },
+			func() error { return same("v2", d.Snapshot().Encode(V2), fx.Final.Snapshot2) },
+		); err != nil {
+			t.Errorf("%s: %v", fx.name, err)
+		}
+	}
+}
+
+// TestYjsPositions makes and resolves the relative positions that were recorded.
+func TestYjsPositions(t *testing.T) {
+	compared := 0
+	at := func(d *Doc, root string, i, assoc int, enc []byte, abs *int) {
+		t.Helper()
+		_ = d.View(func(tx *ReadTxn) error {
+			text := d.Text(root)
+			if i >= 0 {
+				if p := text.RelPos(tx, i, Side(assoc)); !bytes.Equal(p, enc) {
+					t.Errorf("position %d, side %d: %x, want %x", i, assoc, p, enc)
+				}
+			}
+			got, ok := text.AbsPos(tx, enc)
+			if ok != (abs != nil) || ok && got != *abs {
+				t.Errorf("%x is at %d, %v; want %v", enc, got, ok, abs)
+			}
+			return nil
+		})
+		compared++
+	}
+	for _, fx := range loadFixtures(t) {
+		d := fx.doc(1)
+		if _, err := d.ApplyUpdate(fx.Final.Full1); err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range fx.RPos {
+			at(d, p.Root, p.I, p.Assoc, p.Enc, p.Abs)
+		}
+	}
+	var protocols struct {
+		RPos struct {
+			Positions []struct {
+				I, Assoc int
+				Enc      []byte
+			}
+			Stages []struct {
+				Full []byte
+				Abs  []*int
+			}
+		}
+	}
+	loadExtras(t, "protocols", &protocols)
+	for _, stage := range protocols.RPos.Stages {
+		d := New(WithClientID(1))
+		if _, err := d.ApplyUpdate(stage.Full); err != nil {
+			t.Fatal(err)
+		}
+		for i, p := range protocols.RPos.Positions {
+			at(d, "t", -1, p.Assoc, p.Enc, stage.Abs[i])
+		}
+	}
+	t.Logf("L5 positions: %d compared", compared)
 }

@@ -41,9 +41,9 @@ func (t *Txn) getParent(w *source, left, right ref) (b *branch, sub uint32) {
 //
 //	o … left │ right … p        o: the left neighbour that right names, p: the right one that left names
 //
-// Who knew left and right knew o and p, too. A struct with forged neighbours is collected: its place among others
-// could depend on the order in which they come. The order of items never changes, so all replicas agree on it. In the
-// history of a map key nobody names a right neighbour.
+// Who knew left and right knew o and p, too. The place of a struct whose neighbours never were adjacent could depend on
+// the order in which structs come; see honestRight. The order of items never changes, so all replicas agree on it. In
+// the history of a map key nobody names a right neighbour.
 func (t *Txn) adjacent(left, right ref) bool {
 	d := t.doc
 	var l, r *item
@@ -69,6 +69,34 @@ func (t *Txn) adjacent(left, right ref) bool {
 		}
 	}
 	return true
+}
+
+// honestRight is what a struct gets for a right neighbour if the one it names was never next to the left one: that of the
+// left one itself, as if it had been written right behind it, which nobody can object to. Bringing back the contents of
+// nested types, Yjs does name neighbours that never met. If the two do not even lie in one sequence the struct is
+// collected: then there is a client, but no item.
+func (t *Txn) honestRight(b *branch, left, right ref) (r ref, client, clock uint32) {
+	d := t.doc
+	if right != 0 {
+		if n := d.items.at(right); n.kind == kindGC || n.parent != b.self || n.sub != 0 {
+			return 0, 0, 0
+		}
+	}
+	if left == 0 {
+		return 0, noClient, 0
+	}
+	l := d.items.at(left)
+	if l.sub != 0 && right != 0 {
+		return 0, 0, 0
+	}
+	if l.rightClient == noClient {
+		return 0, noClient, 0
+	}
+	r = t.cleanStart(l.rightClient, l.rightClock)
+	if d.items.at(r).kind == kindGC {
+		return 0, 0, 0
+	}
+	return r, l.rightClient, l.rightClock
 }
 
 // inOrder says whether two items lie in one sequence, the left one first.
@@ -173,8 +201,11 @@ func (t *Txn) integrate(s *source) {
 			b = nil // what came before is gone, or the update contradicts what is known
 		}
 	}
+	rightClock := s.rightClock
 	if b != nil && !t.adjacent(left, right) {
-		b = nil
+		if right, rc, rightClock = t.honestRight(b, left, right); right == 0 && rc != noClient {
+			b = nil
+		}
 	}
 	if b == nil {
 		t.addGC(own, s.end()-state)
@@ -183,7 +214,7 @@ func (t *Txn) integrate(s *source) {
 	x, it := d.items.alloc()
 	*it = item{
 		clock: state, len: s.end() - state, client: own, parent: b.self, sub: sub, kind: s.kind,
-		originClient: oc, originClock: originClock, rightClient: rc, rightClock: s.rightClock,
+		originClient: oc, originClock: originClock, rightClient: rc, rightClock: rightClock,
 	}
 	t.takePayload(it, s, offset)
 	t.order(x, it, b, left, right)

@@ -10,6 +10,7 @@ type event struct {
 	v2     []byte // the same in format v2
 	calls  []call
 
+	after   []func()
 	subdocs SubdocEvent
 }
 
@@ -63,7 +64,7 @@ func (f *feed) wantsUpdates() (wanted, v2 bool) {
 }
 
 func (f *feed) push(e event) {
-	if e.update == nil && len(e.calls) == 0 && e.subdocs.empty() {
+	if e.update == nil && len(e.calls)+len(e.after) == 0 && e.subdocs.empty() {
 		return
 	}
 	f.mu.Lock()
@@ -105,6 +106,9 @@ func (f *feed) call(e event) {
 		if f.active(&c.to.gone) {
 			c.run()
 		}
+	}
+	for _, fn := range e.after {
+		fn()
 	}
 	for _, l := range listeners {
 		if l.since < e.seq && f.active(&l.gone) {

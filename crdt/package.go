@@ -15,6 +15,10 @@
 // Updates come in two formats, V1 (the default everywhere) and V2: ApplyUpdate(b, V2), EncodeUpdateV2, OnUpdateV2. Who
 // stores or forwards updates needs no document: MergeUpdates, DiffUpdate, UpdateStateVector, Convert, Inspect.
 //
+// NewUndo undoes what this replica did and leaves the edits of others alone. RelPos and AbsPos keep a cursor where it is
+// while others type. Snapshot and Restore bring back old states of a document made WithoutGC. Packages awareness and
+// ysync speak the protocols that Yjs programs use between each other.
+//
 // # How it is built
 //
 //	Update(fn)          ApplyUpdate(bytes)
@@ -33,7 +37,8 @@
 //	   │ index.go    per long list: B-tree            position ↔ item           │
 //	   │ arena.go    the bytes of all contents, append-only, compacted          │
 //	   └────────────────────────────────────────────────────────────────────────┘
-//	                        │ commit.go: events, collect contents, merge neighbours, encode (encode.go)
+//	                        │ commit.go: events (event.go, richevent.go), steps to undo (undo.go), clean-up, collect
+//	                        │ contents, merge neighbours, encode (encode.go)
 //	                        ▼
 //	                    observe.go: observers, in commit order, outside the lock
 //
@@ -47,7 +52,8 @@
 //   - All content kinds of the format are read, kept, ordered and written: formatted text, embeds, nested types, XML
 //     and subdocuments. Values are written back byte for byte as they came, object keys in their order, and integers,
 //     floats, bigints, undefined and null told apart.
-//   - Edits made through this package emit the bytes that Yjs emits for them.
+//   - Edits made through this package emit the bytes that Yjs emits for them. So does undoing, unless Yjs would name
+//     neighbours that never met (see SPEC.md).
 //   - Events say exactly what changed, and reading them changes nothing.
 //   - ApplyUpdate is atomic on error: malformed or oversized input is a *DecodeError and changes nothing. What an update
 //     may cost is bounded by Limits; no recursion follows the input.
@@ -59,8 +65,8 @@
 // history (two contents for one clock) makes replicas differ for good. Bind client IDs to identities before applying,
 // with Inspect, and compare Digest to notice.
 //
-// Structs whose named neighbours lie in different sequences, or in the wrong order, can only be forged. They become
-// collected structs on every replica; Yjs shows them somewhere.
+// Structs whose named neighbours lie in different sequences can only be forged. They become collected structs on every
+// replica; Yjs shows them somewhere. Neighbours that never were side by side are replaced in a fixed way; see SPEC.md.
 //
 // # Concurrency
 //

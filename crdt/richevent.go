@@ -1,13 +1,17 @@
 package crdt
 
-// richDelta says what a transaction changed in a formatted text, as the events of Yjs do. It walks over the whole text
-// with three sets of attributes: those in force now, those in force before the transaction, and the difference that the
-// units passed since the last step have got.
+import "slices"
+
+// richDelta says what a transaction changed in a formatted text. It walks over the whole text with the attributes in
+// force before the transaction and those in force now; what stays has changed where the two differ.
 //
-//	before   a b {bold} c d {null} e
-//	now      a {bold} b {bold}̶ c d {null} e         step 1: retain 1; step 2: retain 1, bold: true
+//	items        a   {bold, new}   b c   {bold: null, new}   d {deleted} e
+//	before     none                                          none
+//	now        none                bold                      none
+//	step       retain 1            retain 2, bold: true      retain 0, erase 1, …
 //
-// Yjs deletes marks that it finds to be redundant while it computes this. Here such a mark is only passed over.
+// Yjs reports marks that were put in and taken out again now and then, and deletes marks it finds to be redundant while
+// it looks. This says only what differs, and changes nothing.
 func (t *Txn) richDelta(b *branch) []Delta {
 	w := richWalk{t: t}
 	d := t.doc
@@ -18,150 +22,88 @@ func (t *Txn) richDelta(b *branch) []Delta {
 		if before := t.stateBefore(it.client); before < it.end() {
 			old = before - min(before, it.clock)
 		}
-		switch {
-		case it.kind == kindFormat:
-			w.mark(r, it, old == 0, deleted)
+		if it.deleted() && !deleted {
 			continue
-		case !it.kind.countable() || it.deleted() && !deleted:
+		}
+		if it.kind == kindFormat {
+			m := d.readMark(r)
+			if old > 0 {
+				w.before.pass(m)
+			}
+			if !deleted {
+				w.now.pass(m)
+			}
 			continue
-		case old > 0 && deleted:
-			w.to(stepErase)
-			w.n += int(old)
-		case old > 0:
-			w.to(stepRetain)
-			w.n += int(old)
+		}
+		if !it.kind.countable() {
+			continue
+		}
+		if old > 0 && deleted {
+			w.add(Delta{Erase: int(old)})
+		} else if old > 0 {
+			w.add(Delta{Retain: int(old), Attrs: w.differences()})
 		}
 		if old < it.len && !deleted {
 			w.insert(it, it.clock+old)
 		}
 	}
-	w.to(stepNone)
 	for n := len(w.out); n > 0 && w.out[n-1].Retain > 0 && len(w.out[n-1].Attrs) == 0; n-- {
 		w.out = w.out[:n-1]
 	}
 	return w.out
 }
 
-// stepKind is what the step under way does.
-type stepKind uint8
-
-const (
-	stepNone stepKind = iota
-	stepInsert
-	stepRetain
-	stepErase
-)
-
 // richWalk is the state of the walk of richDelta.
 type richWalk struct {
-	t      *Txn
-	out    []Delta
-	kind   stepKind
-	n      int    // units of a retain or erase step
-	text   string // of an insert step
-	now    marks  // in force after the transaction
-	before marks  // in force before it
-	diff   marks  // what a retain step changes; null takes away
+	t           *Txn
+	out         []Delta
+	before, now marks
 }
 
-// to goes on with a step of the given kind, ending another one.
-func (w *richWalk) to(k stepKind) {
-	if w.kind != k {
-		w.end()
-		w.kind = k
+// add appends a step, or makes the last one longer.
+func (w *richWalk) add(s Delta) {
+	if n := len(w.out); n > 0 {
+		last := &w.out[n-1]
+		alike := slices.EqualFunc(last.Attrs, s.Attrs, func(a, b Attr) bool {
+			return a.Key == b.Key && string(a.Value) == string(b.Value)
+		})
+		switch {
+		case last.Retain > 0 && s.Retain > 0 && alike:
+			last.Retain += s.Retain
+			return
+		case last.Erase > 0 && s.Erase > 0:
+			last.Erase += s.Erase
+			return
+		case last.Insert != "" && s.Insert != "" && last.Embed == nil && s.Embed == nil && alike:
+			last.Insert += s.Insert
+			return
+		}
 	}
-}
-
-// end adds the step under way to the result.
-func (w *richWalk) end() {
-	switch {
-	case w.kind == stepInsert && w.text != "":
-		w.out = append(w.out, Delta{Insert: w.text, Attrs: w.now.attrs()})
-	case w.kind == stepRetain && w.n > 0:
-		w.out = append(w.out, Delta{Retain: w.n, Attrs: w.diff.attrs()})
-	case w.kind == stepErase && w.n > 0:
-		w.out = append(w.out, Delta{Erase: w.n})
-	}
-	w.kind, w.n, w.text = stepNone, 0, ""
+	w.out = append(w.out, s)
 }
 
 // insert takes in an item that is new from a clock on.
 func (w *richWalk) insert(it *item, from uint32) {
 	d := w.t.doc
 	if it.kind == kindString {
-		w.to(stepInsert)
-		w.text += d.text(it, from, it.end())
+		w.add(Delta{Insert: d.text(it, from, it.end()), Attrs: w.now.attrs()})
 		return
 	}
-	w.end()
 	v := d.value(it, 0)
-	w.out = append(w.out, Delta{Insert: objectReplacement, Attrs: w.now.attrs(), Embed: &v})
+	w.add(Delta{Insert: objectReplacement, Attrs: w.now.attrs(), Embed: &v})
 }
 
-// mark takes in a formatting item.
-func (w *richWalk) mark(r ref, it *item, added, deleted bool) {
-	if it.deleted() && !deleted {
-		return
-	}
-	m := w.t.doc.readMark(r)
-	redundant := false
-	switch {
-	case added && deleted:
-		return
-	case added:
-		redundant = w.markAdded(m)
-	case deleted:
-		w.before.set(m)
-		if now, _ := w.now.get(m.key); !alike(now, m) {
-			w.endRetain()
-			w.diff.set(now)
+// differences lists the attributes that a unit has got, or got otherwise, and, as null, those it has lost.
+func (w *richWalk) differences() (out []Attr) {
+	for _, m := range w.now {
+		if was, had := w.before.get(m.key); !had || was.json != m.json {
+			out = append(out, Attr{m.key, []byte(m.json)})
 		}
-		return
-	default:
-		redundant = w.markKept(m)
 	}
-	if redundant {
-		return
+	for _, m := range w.before {
+		if _, has := w.now.get(m.key); !has {
+			out = append(out, Attr{m.key, []byte(jsonNull)})
+		}
 	}
-	if w.kind == stepInsert {
-		w.end()
-	}
-	w.now.pass(m)
-}
-
-func (w *richWalk) markAdded(m mark) (redundant bool) {
-	if now, _ := w.now.get(m.key); alike(now, m) {
-		return m.json != jsonNull
-	}
-	w.endRetain()
-	if before, _ := w.before.get(m.key); alike(m, before) {
-		w.diff.remove(m.key)
-	} else {
-		w.diff.set(m)
-	}
-	return false
-}
-
-func (w *richWalk) markKept(m mark) (redundant bool) {
-	w.before.set(m)
-	diff, ok := w.diff.get(m.key)
-	if !ok {
-		return false
-	}
-	if alike(diff, m) {
-		return diff.json != jsonNull
-	}
-	w.endRetain()
-	if m.json == jsonNull {
-		w.diff.remove(m.key)
-	} else {
-		w.diff.set(m)
-	}
-	return false
-}
-
-func (w *richWalk) endRetain() {
-	if w.kind == stepRetain {
-		w.end()
-	}
+	return out
 }

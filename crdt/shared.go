@@ -140,7 +140,7 @@ func (v Value) Shared() Shared { return v.shared }
 
 // as returns what the value is if it is a T, and otherwise nil.
 func as[T any](v Value) *T {
-	t, _ := v.shared.(any).(*T)
+	t, _ := any(v.shared).(*T)
 	return t
 }
 

@@ -56,6 +56,9 @@ func (t *Txn) split(client uint32, p pos, diff uint32) ref {
 	r.originClient, r.originClock = client, r.clock-1
 	r.left = lr
 	l.len = diff
+	if as, ok := d.redoneAs(l); ok {
+		d.noteRedone(r, unitID{as.client, as.clock + diff})
+	}
 	d.splitPayload(lr, l, r, diff)
 
 	l.right = rr

@@ -26,6 +26,11 @@ type Txn struct {
 	work    []ref    // scratch of the walks over nested types
 	dirty   []*branch
 	subs    SubdocEvent
+	calls   []call
+	later   []func() // to be called behind the observers of types
+	atEnd   func()   // to be called when everything is done, with the lock held
+
+	captured func() // to be called when undo managers have seen the transaction, with the lock held
 }
 
 // ReadTxn is a consistent read-only view; every Txn is one too.
@@ -106,7 +111,7 @@ func (t *Txn) stateBefore(c uint32) uint32 {
 
 // changed notes that observers of a branch have something to hear.
 func (t *Txn) changed(b *branch) {
-	if len(b.observers) == 0 && t.doc.deep == 0 || b.dirty == t.id {
+	if len(b.observers) == 0 && !t.doc.watchesAll() || b.dirty == t.id {
 		return
 	}
 	b.dirty = t.id
@@ -130,22 +135,67 @@ func (t *Txn) empty() bool {
 // tidied, then the update is encoded. Nobody is called before the lock is gone.
 func (t *Txn) commit() {
 	d := t.doc
-	if !t.empty() || !t.subs.empty() {
-		e := event{origin: t.origin, subdocs: t.subs}
-		t.deletes = mergeSpans(t.deletes)
-		e.calls = t.events()
-		t.finish()
-		if wanted, v2 := d.feed.wantsUpdates(); wanted && !t.empty() {
-			e.update = t.encode()
-			if v2 {
-				e.v2 = toV2(e.update)
-			}
-		}
-		d.feed.push(e)
+	var cleanup *Txn
+	if !t.empty() || !t.subs.empty() || len(t.merge) > 0 || len(t.later) > 0 {
+		cleanup = t.prepare()
+		t.settleAll()
+	}
+	if t.atEnd != nil {
+		t.atEnd()
 	}
 	d.recycle(t)
 	t.doc = nil
+	if cleanup != nil {
+		cleanup.commit()
+	}
 }
+
+// prepare does what must see the transaction's deletions before they are collected: events, steps to undo, and the
+// transaction that cleans up behind it, which it returns.
+func (t *Txn) prepare() (cleanup *Txn) {
+	d := t.doc
+	if len(d.undo) > 0 {
+		t.captureAll()
+	}
+	if t.captured != nil {
+		t.captured()
+	}
+	t.deletes = mergeSpans(t.deletes)
+	t.calls = t.events()
+	if t.wantsCleanup() {
+		d.txns++
+		cleanup = &Txn{doc: d, id: d.txns, origin: Origin{Local: true}}
+		cleanup.cleanupAfter(t)
+	}
+	return cleanup
+}
+
+// captureAll offers the transaction to the undo managers.
+func (t *Txn) captureAll() {
+	if t.empty() {
+		return
+	}
+	for _, u := range t.doc.undo {
+		u.capture(t)
+	}
+}
+
+// settleAll tidies the document and hands the transaction to its observers.
+func (t *Txn) settleAll() {
+	d := t.doc
+	t.finish()
+	e := event{origin: t.origin, subdocs: t.subs, calls: t.calls, after: t.later}
+	if wanted, v2 := d.feed.wantsUpdates(); wanted && !t.empty() {
+		e.update = t.encode()
+		if v2 {
+			e.v2 = toV2(e.update)
+		}
+	}
+	d.feed.push(e)
+}
+
+// watchesAll says whether somebody wants to know which branches a transaction changes, observed or not.
+func (d *Doc) watchesAll() bool { return d.deep > 0 || len(d.undo) > 0 || d.cleanup }
 
 // recycle keeps a transaction's memory for the next one, unless it is much more than an edit needs.
 func (d *Doc) recycle(t *Txn) {

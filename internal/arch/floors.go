@@ -24,6 +24,8 @@ var floors = map[string]int{
 	"internal/testbed/scenario":        0, // for tests
 	"internal/testbed/secretservice":   0, // for tests
 	"crdt":                             1,
+	"crdt/awareness":                   1,
+	"crdt/ysync":                       1,
 	"crypto/derive":                    1,
 	"crypto/kem":                       1,
 	"crypto/seal":                      1,
