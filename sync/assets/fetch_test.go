@@ -163,12 +163,14 @@ func TestFetchSilence(t *testing.T) {
 
 // TestFetchSlow: as long as something comes from a peer, there is no hurry to ask another.
 func TestFetchSlow(t *testing.T) {
-	fetching(t, []peer.ID{"a", "b"}, func(t *testing.T, _ *fetcher, d *desk) {
+	fetching(t, []peer.ID{"a", "b"}, func(t *testing.T, f *fetcher, d *desk) {
 		d.get(t.Context(), 1, true)
 		d.expect(t, "ask a 1")
 		for range int(slowAfter/time.Second) - 1 {
 			time.Sleep(time.Second)
+			f.mu.Lock()
 			d.sound["a"] = time.Now()
+			f.mu.Unlock()
 		}
 		d.expect(t)
 		time.Sleep(time.Second)
