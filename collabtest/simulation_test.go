@@ -211,9 +211,7 @@ func (w *world) step() {
 	case n == 17:
 		w.stop("kills", (*collabtest.Node).Kill)
 	default:
-		if p := w.pick(false); p != nil {
-			w.start(p)
-		}
+		w.startAny()
 	}
 }
 
@@ -300,13 +298,20 @@ func (w *world) stop(what string, how func(*collabtest.Node)) {
 		}
 	}
 	if running <= w.size.running {
-		w.start(w.pick(false))
+		w.startAny()
 		return
 	}
 	p := w.pick(true)
 	how(p.Node)
 	p.session = nil
 	w.count[what]++
+}
+
+// startAny brings somebody back, if anybody is away.
+func (w *world) startAny() {
+	if p := w.pick(false); p != nil {
+		w.start(p)
+	}
 }
 
 func (w *world) start(p *person) {
