@@ -6,7 +6,7 @@ PLATFORMS = linux/amd64 darwin/arm64 windows/amd64
 # Rooms with concurrency or unsafe sharing to find; the pure rooms would only be slower.
 RACE = . ./crdt ./internal/feed ./internal/task ./internal/store ./internal/p2p ./keystore/... ./sync/... ./collabtest
 
-.PHONY: build test race lint cross long fuzz simulate quickstart scenarios netns
+.PHONY: build test race lint cross long fuzz simulate quickstart scenarios netns conformance
 
 build:
 	CGO_ENABLED=0 $(GO) build ./...
@@ -45,7 +45,7 @@ netns:
 # detector in a random order.
 FUZZTIME ?= 10s
 SEEDS ?= 50
-long: fuzz simulate
+long: fuzz simulate conformance
 	$(GO) test -race -shuffle=on -count=1 ./...
 
 # A seed that fails is repeated by: go test ./collabtest -run TestSimulation -v -seed N
@@ -59,3 +59,14 @@ fuzz:
 			$(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1x $$dir || exit 1; \
 		done; \
 	done
+
+# Package crdt against real Yjs, by scenarios that SEED makes new: recorded ones (levels L1 to L5) and live sessions.
+# Needs Node 20, and once the npm registry.
+SEED ?= 1
+YJS_TOOLS = testdata/yjs/tools
+conformance:
+	@cd $(YJS_TOOLS) && { [ -d node_modules ] || npm ci --no-audit --no-fund; }
+	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && \
+		(cd $(YJS_TOOLS) && node sets.mjs "$$dir" $(SEED) 48 && node extras.mjs "$$dir/extras" $(SEED)) && \
+		COLLAB_YJS_FIXTURES="$$dir" COLLAB_CONFORMANCE_SEED=$(SEED) \
+			$(GO) test -count=1 -v -run 'TestYjs|TestLiveConformance' ./crdt
