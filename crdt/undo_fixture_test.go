@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"reflect"
+	"slices"
 	"testing"
 )
 
@@ -18,6 +19,7 @@ type undoScenario struct {
 		Undo, Redo *bool
 		Remote     []byte
 		Emitted    [][]byte
+		Echo       [][]byte // clean-ups of the remote writer, delivered after what was emitted
 		UndoDepth  int
 		RedoDepth  int
 		State      any
@@ -81,6 +83,12 @@ func (sc *undoScenario) run() (sameBytes bool, err error) {
 		default:
 			err = d.Update(func(tx *Txn) error { return fx.edit(d, tx, step.Ops) })
 		}
+		mine := emitted
+		for _, b := range step.Echo {
+			if _, err := d.ApplyUpdate(b); err != nil {
+				return false, err
+			}
+		}
 		if err == nil {
 			err = d.selfCheck()
 		}
@@ -93,10 +101,10 @@ func (sc *undoScenario) run() (sameBytes bool, err error) {
 		if s := fx.state(d); !reflect.DeepEqual(s, step.State) {
 			return false, fmt.Errorf("step %d: state: %s", i, difference(s, step.State))
 		}
-		if len(emitted) != len(step.Emitted) {
-			return false, fmt.Errorf("step %d: %d updates emitted, want %d", i, len(emitted), len(step.Emitted))
+		if len(mine) != len(step.Emitted) {
+			return false, fmt.Errorf("step %d: %d updates emitted, want %d", i, len(mine), len(step.Emitted))
 		}
-		for _, b := range append([][]byte{step.Remote}, step.Emitted...) {
+		for _, b := range slices.Concat([][]byte{step.Remote}, step.Emitted, step.Echo) {
 			if len(b) > 0 {
 				if _, err := far.ApplyUpdate(b); err != nil {
 					return false, err
@@ -106,8 +114,8 @@ func (sc *undoScenario) run() (sameBytes bool, err error) {
 		if s := fx.state(far); !reflect.DeepEqual(s, step.State) {
 			return false, fmt.Errorf("step %d: state far away: %s", i, difference(s, step.State))
 		}
-		for k := range emitted {
-			sameBytes = sameBytes && bytes.Equal(emitted[k], step.Emitted[k])
+		for k := range mine {
+			sameBytes = sameBytes && bytes.Equal(mine[k], step.Emitted[k])
 		}
 	}
 	return sameBytes, nil
