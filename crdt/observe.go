@@ -8,10 +8,7 @@ type event struct {
 	origin Origin
 	update []byte // nil if nobody wanted it at commit
 	v2     []byte // the same in format v2
-	calls  []call
-
-	after   []func()
-	subdocs SubdocEvent
+	rare   *rare
 }
 
 // feed hands committed events to observers, one at a time and in commit order, without owning a goroutine: whoever
@@ -40,9 +37,9 @@ type updateListener struct {
 func (l *updateListener) call(e *event) {
 	switch {
 	case l.subdocs != nil:
-		if !e.subdocs.empty() {
-			e.subdocs.Origin = e.origin
-			l.subdocs(e.subdocs)
+		if e.rare != nil && !e.rare.subs.empty() {
+			e.rare.subs.Origin = e.origin
+			l.subdocs(e.rare.subs)
 		}
 	case l.v2:
 		if e.v2 != nil {
@@ -64,7 +61,7 @@ func (f *feed) wantsUpdates() (wanted, v2 bool) {
 }
 
 func (f *feed) push(e event) {
-	if e.update == nil && len(e.calls)+len(e.after) == 0 && e.subdocs.empty() {
+	if e.update == nil && e.rare == nil {
 		return
 	}
 	f.mu.Lock()
@@ -102,13 +99,15 @@ func (f *feed) call(e event) {
 	listeners := f.listeners
 	f.mu.Unlock()
 	defer f.mu.Lock()
-	for _, c := range e.calls {
-		if f.active(&c.to.gone) {
-			c.run()
+	if e.rare != nil {
+		for _, c := range e.rare.calls {
+			if f.active(&c.to.gone) {
+				c.run()
+			}
 		}
-	}
-	for _, fn := range e.after {
-		fn()
+		for _, fn := range e.rare.later {
+			fn()
+		}
 	}
 	for _, l := range listeners {
 		if l.since < e.seq && f.active(&l.gone) {

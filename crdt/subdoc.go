@@ -110,7 +110,7 @@ func (s *Subdoc) Load(tx *Txn) error {
 	}
 	if !loaded {
 		s.doc.subdocs[s.unit] = true
-		tx.subs.Loaded = append(tx.subs.Loaded, s)
+		tx.extra().subs.Loaded = append(tx.extra().subs.Loaded, s)
 	}
 	return nil
 }
@@ -157,9 +157,10 @@ func (t *Txn) addSubdoc(it *item) {
 	s := d.subdoc(it)
 	s.loaded = t.origin.Local || s.AutoLoad()
 	d.subdocs[s.unit] = s.loaded
-	t.subs.Added = append(t.subs.Added, s)
+	subs := &t.extra().subs
+	subs.Added = append(subs.Added, s)
 	if s.loaded {
-		t.subs.Loaded = append(t.subs.Loaded, s)
+		subs.Loaded = append(subs.Loaded, s)
 	}
 }
 
@@ -170,9 +171,10 @@ func (t *Txn) removeSubdoc(it *item) {
 	s := d.subdoc(it)
 	delete(d.subdocs, s.unit)
 	same := func(o *Subdoc) bool { return o.unit == s.unit }
-	if !slices.ContainsFunc(t.subs.Added, same) {
-		t.subs.Removed = append(t.subs.Removed, s)
+	subs := &t.extra().subs
+	if !slices.ContainsFunc(subs.Added, same) {
+		subs.Removed = append(subs.Removed, s)
 	}
-	t.subs.Added = slices.DeleteFunc(t.subs.Added, same)
-	t.subs.Loaded = slices.DeleteFunc(t.subs.Loaded, same)
+	subs.Added = slices.DeleteFunc(subs.Added, same)
+	subs.Loaded = slices.DeleteFunc(subs.Loaded, same)
 }

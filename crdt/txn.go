@@ -25,12 +25,24 @@ type Txn struct {
 	merge   []unitID // splits, to be undone at commit where possible
 	work    []ref    // scratch of the walks over nested types
 	dirty   []*branch
-	subs    SubdocEvent
-	calls   []call
-	later   []func() // to be called behind the observers of types
-	atEnd   func()   // to be called when everything is done, with the lock held
+	rare    *rare // nil for nearly all transactions, which are to be small
+}
 
+// rare is what only few transactions have.
+type rare struct {
+	calls    []call   // to observers of types
+	later    []func() // to be called behind them
+	subs     SubdocEvent
 	captured func() // to be called when undo managers have seen the transaction, with the lock held
+	atEnd    func() // to be called when everything is done, with the lock held
+}
+
+// extra returns the rare part, making it.
+func (t *Txn) extra() *rare {
+	if t.rare == nil {
+		t.rare = new(rare)
+	}
+	return t.rare
 }
 
 // ReadTxn is a consistent read-only view; every Txn is one too.
@@ -136,12 +148,12 @@ func (t *Txn) empty() bool {
 func (t *Txn) commit() {
 	d := t.doc
 	var cleanup *Txn
-	if !t.empty() || !t.subs.empty() || len(t.merge) > 0 || len(t.later) > 0 {
+	if !t.empty() || t.rare != nil || len(t.merge) > 0 {
 		cleanup = t.prepare()
 		t.settleAll()
 	}
-	if t.atEnd != nil {
-		t.atEnd()
+	if t.rare != nil && t.rare.atEnd != nil {
+		t.rare.atEnd()
 	}
 	d.recycle(t)
 	t.doc = nil
@@ -157,11 +169,13 @@ func (t *Txn) prepare() (cleanup *Txn) {
 	if len(d.undo) > 0 {
 		t.captureAll()
 	}
-	if t.captured != nil {
-		t.captured()
+	if t.rare != nil && t.rare.captured != nil {
+		t.rare.captured()
 	}
 	t.deletes = mergeSpans(t.deletes)
-	t.calls = t.events()
+	if len(t.dirty) > 0 {
+		t.extra().calls = t.events()
+	}
 	if t.wantsCleanup() {
 		d.txns++
 		cleanup = &Txn{doc: d, id: d.txns, origin: Origin{Local: true}}
@@ -184,8 +198,12 @@ func (t *Txn) captureAll() {
 func (t *Txn) settleAll() {
 	d := t.doc
 	t.finish()
-	e := event{origin: t.origin, subdocs: t.subs, calls: t.calls, after: t.later}
-	if wanted, v2 := d.feed.wantsUpdates(); wanted && !t.empty() {
+	wanted, v2 := d.feed.wantsUpdates()
+	if !wanted && t.rare == nil {
+		return
+	}
+	e := event{origin: t.origin, rare: t.rare}
+	if wanted && !t.empty() {
 		e.update = t.encode()
 		if v2 {
 			e.v2 = toV2(e.update)

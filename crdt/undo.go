@@ -198,7 +198,7 @@ func (u *Undo) pop(stack *[]*UndoItem, busy *bool, redo bool) bool {
 	var done *UndoItem
 	_ = u.doc.Update(func(tx *Txn) error {
 		*busy = true
-		tx.atEnd = func() { *busy = false }
+		tx.extra().atEnd = func() { *busy = false }
 		for len(*stack) > 0 && done == nil {
 			item := (*stack)[len(*stack)-1]
 			*stack = (*stack)[:len(*stack)-1]
@@ -206,7 +206,7 @@ func (u *Undo) pop(stack *[]*UndoItem, busy *bool, redo bool) bool {
 				done = item
 			}
 		}
-		tx.captured = func() {
+		tx.extra().captured = func() {
 			if done != nil {
 				u.tell(tx, UndoEvent{Change: StepDone, Redo: redo, Origin: tx.origin, Step: done})
 			}
@@ -365,6 +365,6 @@ func (t *Txn) inserted() (out spans) {
 // tell passes an event on to the application, behind the observers of types.
 func (u *Undo) tell(t *Txn, e UndoEvent) {
 	if fn := u.opts.OnChange; fn != nil {
-		t.later = append(t.later, func() { fn(e) })
+		t.extra().later = append(t.extra().later, func() { fn(e) })
 	}
 }
