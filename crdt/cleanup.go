@@ -20,7 +20,7 @@ func (t *Txn) wantsCleanup() bool {
 
 // cleanupAfter deletes redundant marks in the texts that t has changed. If marks came or went, the whole text is gone
 // through, otherwise the surroundings of what was deleted. It runs before t is tidied, as in Yjs.
-func (t *Txn) cleanupAfter(changed *Txn) {
+func (t *Txn) cleanupAfter(changed *Txn, gone spans) {
 	d := t.doc
 	var whole []*branch
 	add := func(b *branch) {
@@ -33,7 +33,7 @@ func (t *Txn) cleanupAfter(changed *Txn) {
 			add(d.branches[it.parent])
 		}
 	})
-	for _, s := range changed.deletes {
+	for _, s := range slices.Concat(gone...) {
 		list := &d.clients[s.client].list
 		p := list.find(s.from, &d.items)
 		for ok := true; ok; p, ok = list.next(p) {

@@ -172,6 +172,10 @@ func (t *Txn) prepare() (cleanup *Txn) {
 	if t.rare != nil && t.rare.captured != nil {
 		t.rare.captured()
 	}
+	var gone spans
+	if d.cleanup {
+		gone = spansOf(t.deletes) // in the order in which clients were met: what is cleaned depends on it
+	}
 	t.deletes = mergeSpans(t.deletes)
 	if len(t.dirty) > 0 {
 		t.extra().calls = t.events()
@@ -179,7 +183,7 @@ func (t *Txn) prepare() (cleanup *Txn) {
 	if t.wantsCleanup() {
 		d.txns++
 		cleanup = &Txn{doc: d, id: d.txns, origin: Origin{Local: true}}
-		cleanup.cleanupAfter(t)
+		cleanup.cleanupAfter(t, gone)
 	}
 	return cleanup
 }
