@@ -50,7 +50,7 @@ func (st *story) screening(ctx context.Context) error {
 		return err
 	}
 	if r.Digest != st.footage {
-		return errors.New("Cleo has seen other bytes than Ada has added")
+		return errors.New("the third person has seen other bytes than the first has added")
 	}
 	st.say("Cleo has watched the footage to its end %s after her process was started again; SHA-256 right", since(st.cleoBack))
 	for _, who := range []string{"Ada", "Ben"} {

@@ -51,17 +51,17 @@ func (st *story) removal(ctx context.Context) error {
 		return err
 	}
 	if r, err := st.cleo.ask(order{Do: "read", Sealed: before.Sealed}); err != nil || !r.Opened {
-		return fmt.Errorf("Cleo cannot open even what was written before: %s%w", r.Refused, err)
+		return errors.Join(errors.New("the removed cannot open even what was written before "+r.Refused), err)
 	}
 	r, err := st.cleo.ask(order{Do: "read", Sealed: after.Sealed})
 	switch {
 	case err != nil:
 		return err
 	case r.Opened:
-		return errors.New("Cleo has opened an envelope that was written after her removal")
+		return errors.New("the removed has opened an envelope that was written after the removal")
 	}
 	if read, err := st.benAt.ReadEdit(after.Sealed); err != nil || read.By != st.adaAt.Me().ID {
-		return fmt.Errorf("Ben cannot open what Cleo cannot: %w", err)
+		return errors.Join(errors.New("another member cannot open it either"), err)
 	}
 	st.say("an envelope from before opens in her process, %d recorded bytes from after do not: %s", len(after.Sealed), r.Refused)
 	return nil
