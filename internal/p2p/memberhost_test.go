@@ -64,13 +64,16 @@ func TestMemberHostSeesNoGuests(t *testing.T) {
 				t.Fatal(err)
 			}
 			eventually(t, "the view tells of the member", func() bool { return w.has("connected") && w.has("identified") })
-			if n := view.Network(); len(n.Peers()) != 1 || len(n.ConnsToPeer(pid)) != 1 || n.Connectedness(pid) != network.Connected {
-				t.Error("the view does not show the member")
-			}
-			s, err := view.NewStream(t.Context(), pid, "/unknown/1", gossip)
-			if err != nil {
-				t.Fatal(err)
-			}
+			// On a slow machine libp2p also tries the other transport that it has learned of, and closes one of the two.
+			eventually(t, "the view shows the member, once", func() bool {
+				n := view.Network()
+				return len(n.Peers()) == 1 && len(n.ConnsToPeer(pid)) == 1 && n.Connectedness(pid) == network.Connected
+			})
+			var s network.Stream
+			eventually(t, "a stream to the member is opened", func() bool {
+				s, err = view.NewStream(t.Context(), pid, "/unknown/1", gossip)
+				return err == nil
+			})
 			if s.Protocol() != gossip {
 				t.Errorf("agreed on %q", s.Protocol())
 			}
