@@ -23,7 +23,10 @@ func remove(t testing.TB, p *Project, who *node) governance.EventID {
 	return id
 }
 
+// tries dials another node anew, once the end of an earlier connection is known here too.
 func (n *node) tries(other *node) error {
+	n.t.Helper()
+	eventually(n.t, "the earlier connection has ended", apart(n, other))
 	_, err := n.host.Dial(timeout(n.t), p2p.Target{
 		Device: other.self.Device.ID, Peer: other.self.Device.Peer, Addrs: other.host.Addrs(),
 	})
