@@ -220,14 +220,16 @@ func startOf(updates [][]byte, client uint64) (first uint64, makes bool) {
 
 func (j *Journal) reissueHeld(h *held, no uint32, moves []move) {
 	h.ChainNo = no
+	updates := make([][]byte, len(h.Updates)) // a new list: the old one may be on its way to the store
 	for i, u := range h.Updates {
 		moved, err := reissueAll(u, moves)
 		if err != nil {
 			j.alert(Alert{Kind: AlertChain, Device: j.self.Device, ChainNo: no, Doc: h.Doc, Err: err})
 			return
 		}
-		h.Updates[i] = moved
+		updates[i] = moved
 	}
+	h.Updates = updates
 	if no, rec := h.no, h.heldRecord; no > 0 {
 		j.write(func(tx *store.Tx) error { return put(tx, outboxMap, seqKey(no), rec) })
 	}
