@@ -115,7 +115,7 @@ func TestManyDialsOneConnection(t *testing.T) {
 	checkLeaks(t)
 	anna, berta := newDevice(t, "anna"), newDevice(t, "berta")
 	r := newRoster(anna, berta)
-	a, b := start(t, anna, r), start(t, berta, r)
+	a, b := start(t, anna, r, only("quic")), start(t, berta, r, only("quic"))
 	var wg sync.WaitGroup
 	for range 8 {
 		wg.Go(func() {
