@@ -112,6 +112,8 @@ func TestAfterClose(t *testing.T) {
 			return found
 		},
 		"Session.Name":   func() bool { return s.Name() == "The Last Reel" },
+		"Doc.Array":      func() bool { return doc.Array("scenes") != nil },
+		"Doc.XML":        func() bool { return doc.XML("page") != nil },
 		"Doc.Digest":     func() bool { return doc.Digest() != [32]byte{} },
 		"Doc.Export":     func() bool { update, err := doc.Export(); return err == nil && len(update) > 2 },
 		"Doc.Map":        func() bool { return doc.Map("notes") != nil },
