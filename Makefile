@@ -41,10 +41,11 @@ netns:
 	$(GO) build -o bin/quickstart ./examples/quickstart
 	$(GO) run ./internal/testbed/netns bin/quickstart
 
-# What takes longer: each fuzz target for FUZZTIME, SEEDS simulations of twelve nodes, then every test under the race
-# detector in a random order.
+# What takes longer: each fuzz target for FUZZTIME, SEEDS simulations of twelve nodes, SEEDS (or ten) seeds against real
+# Yjs, then every test under the race detector in a random order.
 FUZZTIME ?= 10s
 SEEDS ?= 50
+long: CONFORMANCE_SEEDS = $(if $(filter file,$(origin SEEDS)),10,$(SEEDS))
 long: fuzz simulate conformance
 	$(GO) test -race -shuffle=on -count=1 ./...
 
@@ -60,13 +61,21 @@ fuzz:
 		done; \
 	done
 
-# Package crdt against real Yjs, by scenarios that SEED makes new: recorded ones (levels L1 to L5) and live sessions.
-# Needs Node 20, and once the npm registry.
+# Package crdt against real Yjs, by scenarios that a seed makes new: recorded ones (levels L1 to L5) and live sessions.
+# One seed unless SEEDS says how many, counting from SEED. Needs Node 20, and once the npm registry.
 SEED ?= 1
+CONFORMANCE_SEEDS = $(if $(filter file,$(origin SEEDS)),1,$(SEEDS))
 YJS_TOOLS = testdata/yjs/tools
 conformance:
 	@cd $(YJS_TOOLS) && { [ -d node_modules ] || npm ci --no-audit --no-fund; }
-	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && \
-		(cd $(YJS_TOOLS) && node sets.mjs "$$dir" $(SEED) 48 && node extras.mjs "$$dir/extras" $(SEED)) && \
-		COLLAB_YJS_FIXTURES="$$dir" COLLAB_CONFORMANCE_SEED=$(SEED) \
-			$(GO) test -count=1 -v -run 'TestYjs|TestLiveConformance' ./crdt
+	@tmp=$$(mktemp -d) && trap 'rm -rf "$$tmp"' EXIT && $(GO) test -c -o "$$tmp/judge" ./crdt && failed= && \
+	for seed in $$(seq $(SEED) $$(($(SEED) + $(CONFORMANCE_SEEDS) - 1))); do \
+		rm -rf "$$tmp/set"; \
+		(cd $(YJS_TOOLS) && node sets.mjs "$$tmp/set" $$seed 48 && node extras.mjs "$$tmp/set/extras" $$seed) >"$$tmp/log" || \
+			{ cat "$$tmp/log"; exit 1; }; \
+		if (cd crdt && COLLAB_YJS_FIXTURES="$$tmp/set" COLLAB_CONFORMANCE_SEED=$$seed \
+			"$$tmp/judge" -test.run '^(TestYjs|TestLive)') >"$$tmp/log" 2>&1; \
+		then echo "seed $$seed:" $$(grep -v PASS "$$tmp/log"); \
+		else cat "$$tmp/log"; failed="$$failed $$seed"; fi; \
+	done; \
+	[ -z "$$failed" ] || { echo "Yjs disagrees; again with make conformance SEED=N for N in$$failed"; exit 1; }
