@@ -107,7 +107,7 @@ func (d *Doc) ClientID() uint64 {
 }
 
 // SetClientID sets the ID under which own edits are made, at most 2^53-1. Two replicas must never edit under one ID.
-// After the first own edit it returns ErrClientID.
+// After the first own edit it returns ErrClientID, until somebody else uses the ID (see OnClientConflict).
 func (d *Doc) SetClientID(id uint64) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -30,7 +30,8 @@ type updateListener struct {
 	v2    bool   // wants format v2
 	gone  bool
 
-	subdocs func(SubdocEvent) // instead of fn
+	subdocs  func(SubdocEvent)    // instead of fn
+	conflict func(ClientConflict) // instead of fn
 }
 
 // call tells a listener what it wants to hear. Updates are missing if it began to listen while they were committed.
@@ -40,6 +41,10 @@ func (l *updateListener) call(e *event) {
 		if e.rare != nil && !e.rare.subs.empty() {
 			e.rare.subs.Origin = e.origin
 			l.subdocs(e.rare.subs)
+		}
+	case l.conflict != nil:
+		if e.rare != nil && e.rare.conflict != nil {
+			l.conflict(*e.rare.conflict)
 		}
 	case l.v2:
 		if e.v2 != nil {

@@ -33,6 +33,7 @@ type rare struct {
 	calls    []call   // to observers of types
 	later    []func() // to be called behind them
 	subs     SubdocEvent
+	conflict *ClientConflict
 	captured func() // to be called when undo managers have seen the transaction, with the lock held
 	atEnd    func() // to be called when everything is done, with the lock held
 }
