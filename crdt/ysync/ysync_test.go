@@ -131,6 +131,47 @@ func FuzzRead(f *testing.F) {
 	})
 }
 
+// FuzzHandle has a document that holds something handle arbitrary sync messages: it answers or says what is wrong, and
+// what it answers and holds can be read.
+func FuzzHandle(f *testing.F) {
+	d := crdt.New(crdt.WithClientID(9))
+	if err := d.Update(func(tx *crdt.Txn) error { return d.Text("t").Insert(tx, 0, "hello") }); err != nil {
+		f.Fatal(err)
+	}
+	full, err := d.EncodeUpdate(nil)
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, m := range []ysync.Message{ysync.Hello(d), {Kind: ysync.Step2, Payload: full}, {Kind: ysync.Update, Payload: full}} {
+		f.Add(ysync.AppendSync(nil, m))
+	}
+	f.Add([]byte("\x00\x03\x01\x09\x02"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		d, e := crdt.New(crdt.WithClientID(1)), crdt.New(crdt.WithClientID(2))
+		if err := d.Update(func(tx *crdt.Txn) error { return d.Text("t").Insert(tx, 0, "here") }); err != nil {
+			t.Fatal(err)
+		}
+		for len(b) > 0 {
+			m, rest, err := ysync.ReadSync(b)
+			if err != nil {
+				return
+			}
+			b = rest
+			answer, err := ysync.Handle(d, m)
+			var de *crdt.DecodeError
+			if err != nil && !errors.As(err, &de) {
+				t.Fatalf("%v: %v", m.Kind, err)
+			}
+			if answer == nil {
+				continue
+			}
+			if _, err := ysync.Handle(e, *answer); err != nil {
+				t.Fatalf("the answer to %v cannot be read: %v", m.Kind, err)
+			}
+		}
+	})
+}
+
 func Example() {
 	server, client := crdt.New(crdt.WithClientID(1)), crdt.New(crdt.WithClientID(2))
 	_ = server.Update(func(tx *crdt.Txn) error { return server.Text("t").Insert(tx, 0, "hello") })
