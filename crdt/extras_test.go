@@ -315,6 +315,50 @@ func (sc *snapshotScenario) run() error {
 	return nil
 }
 
+// carriedScenario is a document of Yjs that holds something rare.
+type carriedScenario struct {
+	Name   string
+	V1, V2 []byte
+	XML    string
+}
+
+func carriedExtras(t testing.TB) (out []extra) {
+	var scenarios []carriedScenario
+	loadExtras(t, "carried", &scenarios)
+	for _, sc := range scenarios {
+		out = append(out, extra{sc.Name, sc.run})
+	}
+	return out
+}
+
+// run reads the document in both formats, and writes it in both: nothing may be lost.
+func (sc *carriedScenario) run() error {
+	fx := &fixture{GC: true}
+	one, two := fx.doc(1), fx.doc(2)
+	if _, err := one.ApplyUpdate(sc.V1); err != nil {
+		return err
+	}
+	if _, err := two.ApplyUpdate(sc.V2, V2); err != nil {
+		return err
+	}
+	var xml string
+	_ = one.View(func(tx *ReadTxn) error {
+		xml = one.XML("x").String(tx)
+		return nil
+	})
+	if xml != sc.XML {
+		return fmt.Errorf("XML is %s, want %s", xml, sc.XML)
+	}
+	if one.Digest() != two.Digest() {
+		return errors.New("the formats differ")
+	}
+	return firstError(
+		one.selfCheck,
+		func() error { return fx.encodes(one, nil, sc.V1, sc.V2) },
+		func() error { return fx.encodes(two, nil, sc.V1, sc.V2) },
+	)
+}
+
 // protocolExtras are the recorded sync messages and positions over time. The awareness protocol has a package of its
 // own, and there its test.
 func protocolExtras(t testing.TB) []extra {

@@ -55,7 +55,7 @@ func (s *score) kinds() string {
 //	L3  the same bytes when a state is encoded, in both formats, from documents and from updates alone
 //	L4  the same bytes emitted by every local edit, in both formats
 //	L5  the same relative positions, snapshots and XML, and of what lies in the folder extras the same events, undone
-//	    steps, restored snapshots, texts between two, positions over time and sync messages
+//	    steps, restored snapshots, texts between two, rare content, positions over time and sync messages
 //
 // What lies in extras belongs to no fixture. So that each of its recordings has a place in the count, the first one is
 // counted with the first fixture, the second with the second, and so on, round and round.
@@ -130,7 +130,8 @@ type extra struct {
 
 // loadAllExtras lists the recordings there are, those of one kind after the other.
 func loadAllExtras(t testing.TB) []extra {
-	out := slices.Concat(eventExtras(t), undoExtras(t), snapshotExtras(t), changeExtras(t), protocolExtras(t))
+	out := slices.Concat(eventExtras(t), undoExtras(t), snapshotExtras(t), changeExtras(t), carriedExtras(t),
+		protocolExtras(t))
 	for i := range out {
 		name, check := out[i].name, out[i].check
 		out[i].check = func() error {
