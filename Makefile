@@ -75,7 +75,7 @@ conformance:
 	@tmp=$$(mktemp -d) && trap 'rm -rf "$$tmp"' EXIT && $(GO) test -c -o "$$tmp/judge" ./crdt && failed= && \
 	for seed in $$(seq $(SEED) $$(($(SEED) + $(CONFORMANCE_SEEDS) - 1))); do \
 		rm -rf "$$tmp/set"; \
-		(cd $(YJS_TOOLS) && node sets.mjs "$$tmp/set" $$seed 48 && node extras.mjs "$$tmp/set/extras" $$seed) >"$$tmp/log" || \
+		(cd $(YJS_TOOLS) && node sets.mjs "$$tmp/set" $$seed 24 && node extras.mjs "$$tmp/set/extras" $$seed) >"$$tmp/log" || \
 			{ cat "$$tmp/log"; exit 1; }; \
 		if (cd crdt && COLLAB_YJS_FIXTURES="$$tmp/set" COLLAB_CONFORMANCE_SEED=$$seed \
 			"$$tmp/judge" -test.run '^(TestYjs|TestLive)') >"$$tmp/log" 2>&1; \

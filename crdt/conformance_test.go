@@ -88,7 +88,7 @@ func TestLiveConformance(t *testing.T) {
 	one, two := startYjs(t), startYjs(t)
 	kinds := []string{"text", "map", "array", "xml", "rich", "mixed"}
 	sessions := 0
-	for i := range uint64(60) {
+	for i := range uint64(30) {
 		seed := base*1000 + i
 		s := session{t: t, rng: rand.New(rand.NewPCG(seed, 17)), seed: seed, kind: kinds[i%6], gc: i%5 != 0}
 		s.start(one, two)

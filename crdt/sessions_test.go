@@ -232,7 +232,7 @@ func TestYjsSessions(t *testing.T) {
 	}
 	all := loadSessions(t)
 	for agents := 2; agents < 4; agents++ {
-		s, _ := madeUpSessions(t, seed*10+uint64(agents), agents, 3000)
+		s, _ := madeUpSessions(t, seed*10+uint64(agents), agents, 1000)
 		all = append(all, s)
 	}
 	equal := 0
