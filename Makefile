@@ -6,7 +6,7 @@ PLATFORMS = linux/amd64 darwin/arm64 windows/amd64
 # Rooms with concurrency or unsafe sharing to find; the pure rooms would only be slower.
 RACE = . ./crdt ./internal/feed ./internal/task ./internal/store ./internal/p2p ./keystore/... ./sync/... ./collabtest
 
-.PHONY: build test race lint cross long fuzz simulate quickstart scenarios netns conformance hostile
+.PHONY: build test race lint cross long fuzz simulate quickstart scenarios netns conformance hostile bench-crdt
 
 build:
 	CGO_ENABLED=0 $(GO) build ./...
@@ -83,3 +83,11 @@ conformance:
 		else cat "$$tmp/log"; failed="$$failed $$seed"; fi; \
 	done; \
 	[ -z "$$failed" ] || { echo "Yjs disagrees; again with make conformance SEED=N for N in$$failed"; exit 1; }
+
+# Package crdt against real Yjs, on the clock: the traces in the folder COLLAB_TRACES, or one that is made up. RUNS is
+# odd. Needs Node 20, and once the npm registry.
+RUNS ?= 5
+bench-crdt:
+	@command -v node >/dev/null && command -v npm >/dev/null || { echo "bench-crdt needs Node 20 and npm"; exit 1; }
+	@cd $(YJS_TOOLS) && { [ -d node_modules ] || npm ci --no-audit --no-fund; }
+	@$(GO) run ./internal/testbed/crdtbench -tools $(YJS_TOOLS) -runs $(RUNS)

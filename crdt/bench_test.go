@@ -1,74 +1,30 @@
 package crdt
 
 import (
-	"encoding/json"
 	"fmt"
-	"math/rand/v2"
 	"os"
-	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
+
+	"github.com/studio-whip/collab/internal/testbed/traces"
 )
 
-// patch is one edit of a trace: at, delete, insert.
-type patch struct {
-	at, del int
-	ins     string
-}
-
 // trace is a sequence of edits by one author.
-type trace struct {
-	name    string
-	patches []patch
-}
+type trace struct{ traces.Trace }
 
-// typist makes up a trace: bursts of typing and backspacing at a place that now and then moves.
-func typist(seed uint64, n int) trace {
-	r := rand.New(rand.NewPCG(seed, 7))
-	t := trace{name: "typist"}
-	length, at := 0, 0
-	for len(t.patches) < n {
-		if r.IntN(5) == 0 && length > 0 {
-			at = r.IntN(length + 1)
-		}
-		for i := 1 + r.IntN(40); i > 0; i-- {
-			t.patches = append(t.patches, patch{at: at, ins: string(rune('a' + r.IntN(26)))})
-			at++
-			length++
-		}
-		for i := r.IntN(18); i > 0 && at > 0; i-- {
-			at--
-			length--
-			t.patches = append(t.patches, patch{at: at, del: 1})
-		}
-	}
-	t.patches = t.patches[:n]
-	return t
-}
+// typist makes up a trace.
+func typist(seed uint64, n int) trace { return trace{traces.Typist(seed, n)} }
 
-// traces lists the made-up trace and, if COLLAB_TRACES names a folder, the recorded sequential ones in it.
-func traces(tb testing.TB) []trace {
+// allTraces lists the made-up trace and, if COLLAB_TRACES names a folder, the recorded ones in it.
+func allTraces(tb testing.TB) []trace {
 	out := []trace{typist(1, 100_000)}
-	dir := os.Getenv("COLLAB_TRACES")
-	if dir == "" {
-		return out
-	}
-	files, _ := filepath.Glob(filepath.Join(dir, "*.json.gz"))
-	for _, f := range files {
-		var raw struct {
-			Name    string
-			Patches [][3]any
-		}
-		if err := json.Unmarshal(gunzip(tb, f), &raw); err != nil {
+	if dir := os.Getenv(traces.Env); dir != "" {
+		recorded, err := traces.Recorded(dir)
+		if err != nil {
 			tb.Fatal(err)
 		}
-		t := trace{name: raw.Name}
-		for _, p := range raw.Patches {
-			t.patches = append(t.patches, patch{int(p[0].(float64)), int(p[1].(float64)), p[2].(string)})
-		}
-		if len(t.patches) > 0 {
-			out = append(out, t)
+		for _, t := range recorded {
+			out = append(out, trace{t})
 		}
 	}
 	return out
@@ -77,14 +33,14 @@ func traces(tb testing.TB) []trace {
 // play makes the edits, one transaction each.
 func (t trace) play(d *Doc) error {
 	text := d.Text("text")
-	for i, p := range t.patches {
+	for i, p := range t.Patches {
 		err := d.Update(func(tx *Txn) error {
-			if p.del > 0 {
-				if err := text.Delete(tx, p.at, p.del); err != nil {
+			if p.Del > 0 {
+				if err := text.Delete(tx, p.At, p.Del); err != nil {
 					return err
 				}
 			}
-			return text.Insert(tx, p.at, p.ins)
+			return text.Insert(tx, p.At, p.Ins)
 		})
 		if err != nil {
 			return fmt.Errorf("edit %d: %w", i, err)
@@ -110,15 +66,12 @@ func (t trace) record(tb testing.TB) (updates [][]byte, full []byte) {
 // TestTraces checks that a trace ends in the text that a plain string ends in, and that replicas fed edit by edit or
 // with the full state agree.
 func TestTraces(t *testing.T) {
-	for _, tr := range traces(t) {
-		t.Run(tr.name, func(t *testing.T) {
-			if tr.name == "typist" {
-				tr.patches = tr.patches[:20_000]
+	for _, tr := range allTraces(t) {
+		t.Run(tr.Name, func(t *testing.T) {
+			if tr.Name == "typist" {
+				tr = typist(1, 20_000)
 			}
-			var want []rune
-			for _, p := range tr.patches {
-				want = slices.Replace(want, p.at, p.at+p.del, []rune(p.ins)...)
-			}
+			want := tr.Text()
 			updates, full := tr.record(t)
 			a, b := New(), New()
 			for _, u := range updates {
@@ -136,8 +89,8 @@ func TestTraces(t *testing.T) {
 				t.Fatal(err)
 			}
 			got := textOf(a, "text")
-			if got != string(want) {
-				t.Fatalf("text differs from the plain string, %d and %d bytes", len(got), len(string(want)))
+			if got != want {
+				t.Fatalf("text differs from the plain string, %d and %d bytes", len(got), len(want))
 			}
 		})
 	}
@@ -153,8 +106,8 @@ func textOf(d *Doc, name string) (s string) {
 }
 
 func BenchmarkLocalTrace(b *testing.B) {
-	for _, tr := range traces(b) {
-		b.Run(tr.name, func(b *testing.B) {
+	for _, tr := range allTraces(b) {
+		b.Run(tr.Name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				d := New(WithClientID(1))
@@ -164,15 +117,15 @@ func BenchmarkLocalTrace(b *testing.B) {
 					b.Fatal(err)
 				}
 			}
-			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(tr.patches)), "ns/edit")
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(tr.Patches)), "ns/edit")
 		})
 	}
 }
 
 func BenchmarkApplyEach(b *testing.B) {
-	for _, tr := range traces(b) {
+	for _, tr := range allTraces(b) {
 		updates, _ := tr.record(b)
-		b.Run(tr.name, func(b *testing.B) {
+		b.Run(tr.Name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				d := New(WithClientID(2))
@@ -188,9 +141,9 @@ func BenchmarkApplyEach(b *testing.B) {
 }
 
 func BenchmarkParse(b *testing.B) {
-	for _, tr := range traces(b) {
+	for _, tr := range allTraces(b) {
 		_, full := tr.record(b)
-		b.Run(tr.name, func(b *testing.B) {
+		b.Run(tr.Name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				d := New(WithClientID(2))
@@ -206,13 +159,13 @@ func BenchmarkParse(b *testing.B) {
 }
 
 func BenchmarkEncode(b *testing.B) {
-	for _, tr := range traces(b) {
+	for _, tr := range allTraces(b) {
 		_, full := tr.record(b)
 		d := New(WithClientID(2))
 		if _, err := d.ApplyUpdate(full); err != nil {
 			b.Fatal(err)
 		}
-		b.Run(tr.name, func(b *testing.B) {
+		b.Run(tr.Name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				if _, err := d.EncodeUpdate(nil); err != nil {

@@ -13,6 +13,8 @@ import (
 	"slices"
 	"strconv"
 	"testing"
+
+	"github.com/studio-whip/collab/internal/testbed/traces"
 )
 
 // sessions is a trace of people who write one text at once, each in their own replica. The real one is
@@ -28,7 +30,7 @@ type sessions struct {
 type stroke struct {
 	agent   int
 	parents []int
-	patches []patch
+	patches []traces.Patch
 }
 
 func (x *stroke) UnmarshalJSON(b []byte) error {
@@ -37,7 +39,7 @@ func (x *stroke) UnmarshalJSON(b []byte) error {
 		return err
 	}
 	for _, p := range patches {
-		x.patches = append(x.patches, patch{int(p[0].(float64)), int(p[1].(float64)), p[2].(string)})
+		x.patches = append(x.patches, traces.Patch{At: int(p[0].(float64)), Del: int(p[1].(float64)), Ins: p[2].(string)})
 	}
 	return nil
 }
@@ -45,7 +47,7 @@ func (x *stroke) UnmarshalJSON(b []byte) error {
 func (x stroke) MarshalJSON() ([]byte, error) {
 	patches := [][3]any{}
 	for _, p := range x.patches {
-		patches = append(patches, [3]any{p.at, p.del, p.ins})
+		patches = append(patches, [3]any{p.At, p.Del, p.Ins})
 	}
 	return json.Marshal([]any{x.agent, x.parents, patches})
 }
@@ -115,10 +117,10 @@ func (r *replicas) play(x stroke) error {
 	r.emitted = []byte{0, 0}
 	err := d.Update(func(tx *Txn) error {
 		for _, p := range x.patches {
-			if err := text.Delete(tx, p.at, p.del); err != nil {
+			if err := text.Delete(tx, p.At, p.Del); err != nil {
 				return err
 			}
-			if err := text.Insert(tx, p.at, p.ins); err != nil {
+			if err := text.Insert(tx, p.At, p.Ins); err != nil {
 				return err
 			}
 		}
@@ -179,12 +181,12 @@ func madeUpSessions(t testing.TB, seed uint64, agents, txns int) (sessions, *rep
 		if burst[a]--; burst[a] < 0 || at[a] > n {
 			at[a], burst[a] = rng.IntN(n+1), rng.IntN(40)
 		}
-		p := patch{at: at[a], ins: []string{"a", "b", " ", "é", "語", "ab ", "\n"}[rng.IntN(7)]}
+		p := traces.Patch{At: at[a], Ins: []string{"a", "b", " ", "é", "語", "ab ", "\n"}[rng.IntN(7)]}
 		if rng.IntN(4) == 0 && at[a] > 0 {
-			p = patch{at: at[a] - 1, del: 1}
+			p = traces.Patch{At: at[a] - 1, Del: 1}
 		}
-		at[a] = p.at + UTF16Len(p.ins)
-		x.patches = []patch{p}
+		at[a] = p.At + UTF16Len(p.Ins)
+		x.patches = []traces.Patch{p}
 		if err := r.play(x); err != nil {
 			t.Fatal(err)
 		}

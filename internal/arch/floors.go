@@ -23,6 +23,7 @@ var floors = map[string]int{
 	"internal/testbed/plaintext":       0, // for tests
 	"internal/testbed/scenario":        0, // for tests
 	"internal/testbed/secretservice":   0, // for tests
+	"internal/testbed/traces":          0, // for tests
 	"crdt":                             1,
 	"crdt/awareness":                   1,
 	"crdt/ysync":                       1,
@@ -30,6 +31,7 @@ var floors = map[string]int{
 	"crypto/kem":                       1,
 	"crypto/seal":                      1,
 	"crypto/sign":                      1,
+	"internal/testbed/crdtbench":       2, // a program
 	"identity":                         2,
 	"internal/store":                   2,
 	"keystore":                         2,
