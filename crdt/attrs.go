@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/studio-whip/collab/crdt/lib0"
 )
@@ -119,8 +120,22 @@ func (d *Doc) shareObject(it *item, m mark) {
 	d.sameObject[objectID{it.client + 1, it.clock}] = m.object
 }
 
+// plain says whether there is only one way to write the value: it is a word, or a string without escapes.
+func (m mark) plain() bool {
+	switch m.json[0] {
+	case 't', 'f', 'n':
+		return true
+	case '"':
+		return !strings.Contains(m.json, `\\`)
+	}
+	return false
+}
+
 // identical is JavaScript's ===.
 func identical(a, b mark) bool {
+	if a.plain() && b.plain() {
+		return a.json == b.json
+	}
 	if a.object != (objectID{}) && a.object == b.object {
 		return true
 	}
@@ -129,6 +144,9 @@ func identical(a, b mark) bool {
 
 // alike is the comparison of Yjs for attribute values: identical, or objects with identical entries.
 func alike(a, b mark) bool {
+	if a.plain() && b.plain() {
+		return a.json == b.json
+	}
 	if a.object != (objectID{}) && a.object == b.object {
 		return true
 	}

@@ -52,6 +52,9 @@ func (t *Txn) delete(r ref) {
 		}
 		b := d.branches[it.parent]
 		t.resize(b, r, it, -it.visible())
+		if it.kind == kindFormat && b.index != nil {
+			b.index.staleMarks(it.leaf)
+		}
 		it.flags |= flagDeleted
 		t.addDelete(it.client, it.clock, it.end())
 		t.changed(b)
