@@ -73,6 +73,7 @@ func (d *Doc) apply(u *update, o Origin) (a Applied, err error) {
 		return Applied{}, err
 	}
 	table := d.internAll(u)
+	d.arena.reserve(u)
 	t := d.begin(&d.remote, o)
 	defer t.commit()
 	a.Pending, a.Dropped = t.integrateAll(u, table)

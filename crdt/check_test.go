@@ -27,12 +27,12 @@ func (d *Doc) checkClient(c uint32) error {
 	cl := &d.clients[c]
 	at := uint32(0)
 	for i, ch := range cl.list.chunks {
-		if len(ch.refs) == 0 || d.items.at(ch.refs[0]).clock != ch.first {
+		if len(ch.entries) == 0 || d.items.at(ch.entries[0].ref).clock != ch.first {
 			return fmt.Errorf("chunk %d is empty or starts elsewhere", i)
 		}
-		for _, r := range ch.refs {
-			it := d.items.at(r)
-			if it.client != c || it.clock != at || it.len == 0 {
+		for _, e := range ch.entries {
+			it := d.items.at(e.ref)
+			if e.clock != it.clock || it.client != c || it.clock != at || it.len == 0 {
 				return fmt.Errorf("struct at %d: clock %d, length %d, client %d", at, it.clock, it.len, it.client)
 			}
 			at = it.end()

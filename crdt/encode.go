@@ -200,7 +200,7 @@ func (e *encoder) client(c since, waiting []*pendingStruct) {
 // replica leaves out the unit it has.
 func (e *encoder) start(cl *client, clock uint32) (p pos, offset uint32) {
 	d := e.doc
-	p = cl.list.find(clock, &d.items)
+	p = cl.list.find(clock)
 	it := d.items.at(cl.list.at(p))
 	offset = clock - it.clock
 	if offset > 0 && it.kind == kindString && it.size != it.len {
@@ -215,7 +215,7 @@ func (e *encoder) start(cl *client, clock uint32) (p pos, offset uint32) {
 func (l *structList) countFrom(p pos) int {
 	n := -p.i
 	for _, c := range l.chunks[p.chunk:] {
-		n += len(c.refs)
+		n += len(c.entries)
 	}
 	return n
 }
@@ -416,8 +416,8 @@ func (d *Doc) deletedRanges(c uint32) []gap {
 func (d *Doc) storedDeletes(c uint32) []gap {
 	var out []gap
 	for _, ch := range d.clients[c].list.chunks {
-		for _, r := range ch.refs {
-			it := d.items.at(r)
+		for _, e := range ch.entries {
+			it := d.items.at(e.ref)
 			if !it.deleted() {
 				continue
 			}

@@ -296,7 +296,7 @@ func (t *Txn) touchedItems(visit func(r ref, it *item, from, to uint32, added bo
 	d := t.doc
 	walk := func(c, from, to uint32, added bool) {
 		list := &d.clients[c].list
-		p := list.find(from, &d.items)
+		p := list.find(from)
 		for ok := true; ok; p, ok = list.next(p) {
 			r := list.at(p)
 			it := d.items.at(r)

@@ -44,8 +44,11 @@ func (t *Txn) getParent(w *source, left, right ref) (b *branch, sub uint32) {
 // Who knew left and right knew o and p, too. The place of a struct whose neighbours never were adjacent could depend on
 // the order in which structs come; see honestRight. The order of items never changes, so all replicas agree on it. In
 // the history of a map key nobody names a right neighbour.
-func (t *Txn) adjacent(left, right ref) bool {
+func (t *Txn) adjacent(b *branch, left, right ref) bool {
 	d := t.doc
+	if left == 0 && right != 0 && right == b.start || left != 0 && d.items.at(left).right == right && d.items.at(left).sub == 0 {
+		return true // side by side still: all else follows
+	}
 	var l, r *item
 	if left != 0 {
 		l = d.items.at(left)
@@ -202,7 +205,7 @@ func (t *Txn) integrate(s *source) {
 		}
 	}
 	rightClock := s.rightClock
-	if b != nil && !t.adjacent(left, right) {
+	if b != nil && !t.adjacent(b, left, right) {
 		if right, rc, rightClock = t.honestRight(b, left, right); right == 0 && rc != noClient {
 			b = nil
 		}

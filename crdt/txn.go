@@ -25,6 +25,7 @@ type Txn struct {
 	merge   []unitID // splits, to be undone at commit where possible
 	work    []ref    // scratch of the walks over nested types
 	dirty   []*branch
+	garbage bool  // deleted something that has content
 	rare    *rare // nil for nearly all transactions, which are to be small
 }
 

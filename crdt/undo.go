@@ -305,7 +305,7 @@ func (t *Txn) each(ss spans, visit func(ref, *item)) {
 				r := t.cleanStart(s.client, clock)
 				it := d.items.at(r)
 				if s.to < it.end() && it.kind != kindGC {
-					t.split(s.client, list.find(clock, &d.items), s.to-it.clock)
+					t.split(s.client, list.find(clock), s.to-it.clock)
 				}
 				clock = it.end()
 				if it.kind != kindGC {
