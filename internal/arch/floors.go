@@ -14,6 +14,7 @@ var floors = map[string]int{
 	"internal/cost":                    0,
 	"internal/disk":                    0,
 	"internal/feed":                    0,
+	"internal/gate":                    0,
 	"internal/secmem":                  0,
 	"internal/task":                    0,
 	"internal/wire":                    0,

@@ -20,13 +20,18 @@ import (
 
 	"github.com/zalando/go-keyring"
 
+	"github.com/studio-whip/collab/internal/gate"
+	"github.com/studio-whip/collab/internal/secmem"
 	"github.com/studio-whip/collab/keystore"
 )
+
+// process is the gate of all rings: the keychain's library is one per process.
+var process = gate.New()
 
 // Ring is a [keystore.Store] in the keychain.
 type Ring struct {
 	service string
-	gate    *gate
+	gate    *gate.Gate
 	ready   func(context.Context) error // tells whether the keychain can be used without asking a person
 }
 
@@ -36,14 +41,14 @@ var _ keystore.Store = (*Ring)(nil)
 // profile share its secrets. It fails with [keystore.ErrUnavailable], [keystore.ErrLocked] or [keystore.ErrTimeout].
 func Open(profile string) (*Ring, error) { return open(profile, process, ready) }
 
-func open(profile string, g *gate, ready func(context.Context) error) (*Ring, error) {
+func open(profile string, g *gate.Gate, ready func(context.Context) error) (*Ring, error) {
 	if err := checkProfile(profile); err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
 	defer cancel()
 	if err := ready(ctx); err != nil {
-		return nil, because(ctx, err)
+		return nil, late(err)
 	}
 	return &Ring{service: "collab-" + profile, gate: g, ready: ready}, nil
 }
@@ -66,7 +71,7 @@ func (r *Ring) Get(ctx context.Context, name string) ([]byte, error) {
 	if err := keystore.CheckName(name); err != nil {
 		return nil, err
 	}
-	return r.gate.call(ctx, r.ready, func() ([]byte, error) { return r.get(name) })
+	return r.call(ctx, func() ([]byte, error) { return r.get(name) })
 }
 
 // Put stores a secret and reads it back: a keychain may report success and keep less than it was given.
@@ -79,7 +84,7 @@ func (r *Ring) Put(ctx context.Context, name string, secret []byte) error {
 	}
 	// The call may outlive this one, so it works on a copy of its own.
 	value := base64.StdEncoding.EncodeToString(secret)
-	_, err := r.gate.call(ctx, r.ready, func() ([]byte, error) { return nil, r.put(name, value) })
+	_, err := r.call(ctx, func() ([]byte, error) { return nil, r.put(name, value) })
 	return err
 }
 
@@ -88,13 +93,32 @@ func (r *Ring) Delete(ctx context.Context, name string) error {
 	if err := keystore.CheckName(name); err != nil {
 		return err
 	}
-	_, err := r.gate.call(ctx, r.ready, func() ([]byte, error) {
+	_, err := r.call(ctx, func() ([]byte, error) {
 		err := translate(keyring.Delete(r.service, name))
 		if errors.Is(err, keystore.ErrNotFound) {
 			return nil, nil
 		}
 		return nil, err
 	})
+	return err
+}
+
+// call runs fn once the keychain is found usable.
+func (r *Ring) call(ctx context.Context, fn func() ([]byte, error)) ([]byte, error) {
+	secret, err := gate.Call(ctx, r.gate, callTimeout, func(ctx context.Context) ([]byte, error) {
+		if err := r.ready(ctx); err != nil {
+			return nil, err
+		}
+		return fn()
+	}, secmem.Wipe)
+	return secret, late(err)
+}
+
+// late makes a deadline that passed, whoever set it, one of package keystore's errors.
+func late(err error) error {
+	if errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, keystore.ErrTimeout) {
+		return fmt.Errorf("%w: %w", keystore.ErrTimeout, err)
+	}
 	return err
 }
 
