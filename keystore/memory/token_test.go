@@ -8,35 +8,46 @@ import (
 	"testing"
 
 	"github.com/studio-whip/collab/keystore"
+	"github.com/studio-whip/collab/keystore/keystoretest"
 )
 
-func typed(pin string) keystore.Prompt {
-	return keystore.Prompt{PIN: func(context.Context, keystore.PINRequest) ([]byte, error) { return []byte(pin), nil }}
+func TestTokenConformance(t *testing.T) {
+	serial := 0
+	keystoretest.RunToken(t, func(t *testing.T) *keystoretest.Bench {
+		serial++
+		tok := NewToken(fmt.Sprint(serial), "271828")
+		return &keystoretest.Bench{
+			Token: tok, PIN: "271828", Unplug: tok.Unplug, Plug: tok.Plug, Unblock: tok.Unblock, Replace: tok.Rekey,
+			OnTouch: func(fn func(<-chan struct{}) bool) {
+				tok.OnTouch(func(ctx context.Context) error {
+					if !fn(ctx.Done()) {
+						return errors.New("nobody came")
+					}
+					return nil
+				})
+			},
+		}
+	})
 }
 
-func TestToken(t *testing.T) {
-	tok := NewToken("1", "271828")
-	key, err := tok.Prepare(t.Context(), typed("271828"))
-	if err != nil {
-		t.Fatal(err)
+func TestFactoryPIN(t *testing.T) {
+	ask := keystore.Prompt{PIN: func(context.Context, keystore.PINRequest) ([]byte, error) { return []byte(FactoryPIN), nil }}
+	if _, err := NewToken("1", FactoryPIN).Prepare(t.Context(), ask); !errors.Is(err, keystore.ErrFactoryPIN) {
+		t.Errorf("%v; want ErrFactoryPIN", err)
 	}
-	sealed, err := key.Seal([]byte("purpose"), []byte("secret"))
-	if err != nil {
-		t.Fatal(err)
+}
+
+func TestTokens(t *testing.T) {
+	a, b := NewToken("1", "271828"), NewToken("2", "271828")
+	reader := Tokens{a, b}
+	b.Unplug()
+	found, err := reader.Tokens(t.Context())
+	if err != nil || len(found) != 1 || found[0] != a {
+		t.Errorf("with one of two plugged in: %v, %v", found, err)
 	}
-	if err := tok.Store(t.Context(), typed("271828"), "share", sealed); err != nil {
-		t.Fatal(err)
-	}
-	back, err := tok.Load(t.Context(), "share")
-	if err != nil {
-		t.Fatal(err)
-	}
-	got, err := tok.Open(t.Context(), typed("271828"), []byte("purpose"), back)
-	if err != nil || string(got) != "secret" {
-		t.Fatalf("Open = %q, %v", got, err)
-	}
-	if _, err := tok.Open(t.Context(), typed("1"), []byte("purpose"), back); !errors.Is(err, keystore.ErrWrongPIN) {
-		t.Fatalf("wrong PIN: %v", err)
+	a.Unplug()
+	if found, err := reader.Tokens(t.Context()); err != nil || len(found) != 0 {
+		t.Errorf("with none: %v, %v", found, err)
 	}
 }
 
