@@ -35,6 +35,7 @@ type Bench struct {
 	network *network
 	serving sync.WaitGroup
 
+	hand    sync.Mutex // that puts cards in and takes them out, one after another
 	mu      sync.Mutex
 	readers [Readers]inserted
 }
@@ -153,6 +154,8 @@ func (b *Bench) startDaemon(t *testing.T, name string) {
 // Insert puts a card into an empty reader, 0 or 1. The daemon notices within a second.
 func (b *Bench) Insert(t *testing.T, reader int, card *Card) {
 	t.Helper()
+	b.hand.Lock()
+	defer b.hand.Unlock()
 	card.in()
 	conn := b.dial(t, reader)
 	b.mu.Lock()
@@ -173,6 +176,8 @@ func (b *Bench) dial(t *testing.T, reader int) (conn net.Conn) {
 // Remove takes the card out of a reader, if there is one, and waits until the daemon has noticed.
 func (b *Bench) Remove(t *testing.T, reader int) {
 	t.Helper()
+	b.hand.Lock()
+	defer b.hand.Unlock()
 	if !b.take(reader) {
 		return
 	}
