@@ -21,6 +21,7 @@ var floors = map[string]int{
 	"internal/words":                   0,
 	"internal/traffic":                 0,
 	"internal/testbed/netns":           0, // a program
+	"internal/testbed/pivcard":         0, // for tests
 	"internal/testbed/plaintext":       0, // for tests
 	"internal/testbed/scenario":        0, // for tests
 	"internal/testbed/secretservice":   0, // for tests
@@ -39,6 +40,7 @@ var floors = map[string]int{
 	"keystore/file":                    2,
 	"keystore/memory":                  2,
 	"keystore/osring":                  2,
+	"keystore/yubikey":                 2,
 	"keystore/keystoretest":            2,
 	"genesis":                          3,
 	"genesis/custodian":                3,
@@ -65,9 +67,10 @@ const testOnly = 1 << 10
 
 // alsoImports lists imports on one floor that the plan allows by name: a backend's tests run the suite beside it.
 var alsoImports = map[string][]string{
-	"keystore/file":   {"keystore/keystoretest"},
-	"keystore/memory": {"keystore/keystoretest"},
-	"keystore/osring": {"keystore/keystoretest"},
+	"keystore/file":    {"keystore/keystoretest"},
+	"keystore/memory":  {"keystore/keystoretest"},
+	"keystore/osring":  {"keystore/keystoretest"},
+	"keystore/yubikey": {"keystore/keystoretest"},
 }
 
 // fences says which rooms may import a module of another author. A room is a package path; a trailing "/" admits

@@ -64,7 +64,7 @@ func discard[T any](value T) {
 func connect(ctx context.Context, serial uint32) (*card, error) {
 	for {
 		var found *card
-		busy, err := each(func(c *card) bool {
+		passed, err := each(func(c *card) bool {
 			if c.serial == serial {
 				found = c
 			}
@@ -75,8 +75,10 @@ func connect(ctx context.Context, serial uint32) (*card, error) {
 			return found, nil
 		case err != nil:
 			return nil, err
-		case !busy:
+		case passed == nil:
 			return nil, fmt.Errorf("%w: insert the YubiKey with serial number %d", keystore.ErrNoToken, serial)
+		case !errors.Is(passed, keystore.ErrInUse):
+			return nil, fmt.Errorf("%w; insert the YubiKey with serial number %d", passed, serial)
 		}
 		if err := wait(ctx); err != nil {
 			return nil, held(err)
@@ -95,11 +97,11 @@ func list(ctx context.Context) ([]uint32, error) {
 	return call(ctx, callTimeout, func(ctx context.Context) ([]uint32, error) {
 		for {
 			var serials []uint32
-			busy, err := each(func(c *card) bool {
+			passed, err := each(func(c *card) bool {
 				serials = append(serials, c.serial)
 				return true
 			})
-			if err != nil || len(serials) > 0 || !busy {
+			if err != nil || len(serials) > 0 || !errors.Is(passed, keystore.ErrInUse) {
 				return serials, err
 			}
 			if err := wait(ctx); err != nil {
@@ -122,12 +124,12 @@ func wait(ctx context.Context) error {
 	}
 }
 
-// each connects to one token after another until fn returns false, which keeps the connection. busy tells whether another
-// program holds one.
-func each(fn func(*card) bool) (busy bool, err error) {
+// each connects to one token after another until fn returns false, which keeps the connection. passed tells why a reader
+// was passed by: with ErrInUse if another program holds it, else because it is empty.
+func each(fn func(*card) bool) (passed, err error) {
 	readers, err := piv.Cards()
 	if err != nil {
-		return false, err
+		return nil, err
 	}
 	for _, name := range readers {
 		// Other readers are left alone: a card that is no PIV card would stay connected, as piv-go forgets it.
@@ -136,25 +138,28 @@ func each(fn func(*card) bool) (busy bool, err error) {
 		}
 		yk, err := piv.Open(name)
 		if err != nil {
-			switch kind := translate(err); {
-			case errors.Is(kind, keystore.ErrInUse):
-				busy = true
-			case errors.Is(kind, keystore.ErrNoToken), errors.Is(kind, piv.ErrNotFound): // an empty reader; PIV switched off
-			default:
-				return busy, err
+			why := translate(err)
+			if errors.Is(why, piv.ErrNotFound) { // PIV is switched off
+				why = fmt.Errorf("%w: its PIV application: %w", keystore.ErrNoToken, err)
+			}
+			if !errors.Is(why, keystore.ErrInUse) && !errors.Is(why, keystore.ErrNoToken) {
+				return passed, err
+			}
+			if !errors.Is(passed, keystore.ErrInUse) {
+				passed = why
 			}
 			continue
 		}
 		serial, err := yk.Serial()
 		if err == nil && !fn(&card{yk, serial}) {
-			return busy, nil
+			return passed, nil
 		}
 		yk.Close()
 		if err != nil {
-			return busy, err
+			return passed, err
 		}
 	}
-	return busy, nil
+	return passed, nil
 }
 
 // causes says what messages of PC/SC and of the card mean. piv-go has no other way to tell.

@@ -93,6 +93,9 @@ func (c *card) guarded(pin string) ([]byte, error) {
 		return nil, &keystore.PINError{Retries: retries}
 	}
 	meta, err := c.yk.Metadata(pin)
+	if err != nil && strings.Contains(err.Error(), "unmarshal") {
+		return nil, fmt.Errorf("%w: what lies behind the PIN is no management key", keystore.ErrTokenOccupied)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -106,7 +109,7 @@ func (c *card) guarded(pin string) ([]byte, error) {
 // it.
 func (c *card) unlock(pin string, key *keystore.TokenKey) ([]byte, error) {
 	management, err := c.guarded(pin)
-	if err != nil {
+	if err != nil && !errors.Is(err, keystore.ErrTokenOccupied) {
 		return nil, err
 	}
 	if len(management) > 0 {

@@ -56,7 +56,8 @@ type volatile struct {
 	fresh    bool // the PIN, by the command just before
 	managed  bool // the management key, since SELECT
 	witness  []byte
-	command  []byte // collected by command chaining
+	chained  byte   // instruction of the command that is collected by chaining
+	command  []byte // what came of it
 	answer   []byte // not fetched yet
 }
 
@@ -137,9 +138,15 @@ func (c *Card) Object(tag string) (value []byte) {
 	return value
 }
 
-// SetObject is explained at Object.
+// SetObject is explained at Object; nil takes the object away.
 func (c *Card) SetObject(tag string, value []byte) {
-	c.set(func() { c.objects[tag] = bytes.Clone(value) })
+	c.set(func() {
+		if value == nil {
+			delete(c.objects, tag)
+			return
+		}
+		c.objects[tag] = bytes.Clone(value)
+	})
 }
 
 // Seen returns the instructions that the card got, in order, and forgets them.

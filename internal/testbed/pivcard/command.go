@@ -78,6 +78,9 @@ func (c *Card) transmit(apdu []byte) []byte {
 		return c.respond(c.answer, swOK)
 	}
 	c.answer = nil
+	if ins != c.chained { // the rest of the other command never came
+		c.chained, c.command = ins, nil
+	}
 	c.command = append(c.command, data...)
 	if class&classChaining != 0 {
 		return status(swOK)
