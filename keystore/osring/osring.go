@@ -1,9 +1,13 @@
 // Package osring keeps secrets in the operating system's keychain: Secret Service (GNOME Keyring, KWallet, KeePassXC)
 // on Linux, Keychain on macOS, Credential Manager on Windows.
 //
-// [Open] fails at once where there is no keychain or it is locked; nothing here makes the system ask a person. Every
-// call ends within ten seconds, even if the keychain hangs. Only the Linux backend is exercised by this module's
-// tests against a real keychain.
+// On Linux [Open] fails at once where there is no keychain or it is locked, and nothing here makes the system ask a
+// person. On macOS and Windows that shows with the first call; macOS may put up a dialog of its own. Every call ends within
+// ten seconds, even if the keychain hangs. Nothing falls back to another place: the program decides.
+//
+// This module's tests use a real keychain on Linux only, GNOME Keyring. The backends of macOS and Windows build, and pass
+// the suite with a keychain in memory in their place; what their errors mean was taken from headers, not tried. KWallet and
+// KeePassXC were not tried either.
 //
 // Other programs of the same user may read what lies in a keychain; see the operating system's own promises. Values
 // pass through Go strings there, which cannot be wiped: keep one small key here and the rest in a vault under it

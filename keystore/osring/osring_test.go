@@ -113,6 +113,25 @@ func TestErrors(t *testing.T) {
 	}
 }
 
+// What the other systems' keychains say, by the numbers that their headers give.
+func TestMeaning(t *testing.T) {
+	for code, want := range map[int]error{
+		44: keystore.ErrNotFound, 36: keystore.ErrLocked, 51: keystore.ErrDenied, 128: keystore.ErrDenied,
+		1: keystore.ErrUnavailable, 37: keystore.ErrUnavailable,
+	} {
+		if got := securityExit(code); got != want {
+			t.Errorf("exit code %d: %v; want %v", code, got, want)
+		}
+	}
+	for number, want := range map[uintptr]error{
+		1168: keystore.ErrNotFound, 5: keystore.ErrDenied, 1312: keystore.ErrUnavailable, 87: keystore.ErrUnavailable,
+	} {
+		if got := credentialError(number); got != want {
+			t.Errorf("system error %d: %v; want %v", number, got, want)
+		}
+	}
+}
+
 // A keychain that is not ready is not touched.
 func TestNotReady(t *testing.T) {
 	keyring.MockInit()
