@@ -20,3 +20,18 @@ const (
 	maxQuarantine  = 24 * 3600 // seconds
 	shareSeedBytes = 32
 )
+
+// Caps of what becomes a root record.
+const (
+	MaxProposal    = MaxRoot + 64   // proposal with its signatures
+	MaxOffer       = 16 << 10       // offer of a holder
+	MaxProposalAge = 30 * 24 * 3600 // seconds ahead that a proposal may end
+)
+
+// Caps of what a chain keeps besides the records in force.
+const (
+	maxSiblings   = 16      // records that follow one record
+	maxRivals     = 64      // records that were not in force when they came
+	maxAhead      = 32      // records that wait for those before them
+	maxAheadBytes = 4 << 20 // their sizes together
+)

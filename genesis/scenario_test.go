@@ -153,30 +153,6 @@ func checkHidden(t *testing.T, share *shareRecord, texts ...string) {
 	}
 }
 
-// Scenario 8: shares of an earlier version are refused as superseded; a stranger's are foreign.
-func TestScenario8SupersededShares(t *testing.T) {
-	f := newFounder(t, 1)
-	s, c := shelves(2)
-	root := found(t, f.founding(2, c...))
-	older, olderC := shelves(2)
-	before := found(t, f.founding(2, olderC...))
-	for i := range s {
-		ref, _ := s[i].only(t)
-		_, s[i].shares[ref] = older[i].only(t)
-	}
-	err := authorize(t, root, c...)
-	quorumError(t, err, 0, 2)
-	if !errors.Is(err, ErrShareForeignProject) || errors.Is(err, ErrRootMismatch) {
-		t.Fatalf("shares of another project: %v", err)
-	}
-	root.superseded = append(root.superseded, before.ShareSets[0].Ceremony)
-	err = authorize(t, root, c...)
-	if !errors.Is(err, ErrRootMismatch) || !errors.Is(err, ErrShareOtherCeremony) || !strings.Contains(err.Error(), "superseded") {
-		t.Fatalf("superseded shares: %v", err)
-	}
-	quorumError(t, err, 0, 2)
-}
-
 // A share at x = 0 is the secret's own place: combining it would give whatever its forger chose.
 func TestForgedShares(t *testing.T) {
 	for _, tt := range []struct {
@@ -533,17 +509,17 @@ func TestAuthoritySignsItsTypesOnly(t *testing.T) {
 		if a.Project() != root.Project || a.Root() != root || a.Member() != root.Holders[0].Member {
 			t.Error("the authority speaks of another root")
 		}
-		if sig, err := a.Sign(sign.Root, wire.Marshal(next)); err != nil {
+		if sig, err := a.SignNext(&ledger{}, wire.Marshal(next)); err != nil {
 			t.Errorf("the next record: %v", err)
 		} else if err := root.Holders[0].Key.Verify(sign.Root, wire.Marshal(next), sig); err != nil {
 			t.Error(err)
 		}
 		for name, core := range map[string][]byte{"this record again": wire.Marshal(core), "a skipped version": wire.Marshal(skipped), "rubbish": []byte("x")} {
-			if _, err := a.Sign(sign.Root, core); err == nil {
+			if _, err := a.SignNext(&ledger{}, core); err == nil {
 				t.Errorf("signed %s", name)
 			}
 		}
-		for _, typ := range []sign.Type{sign.Event, sign.Envelope, sign.IdentityCert, sign.DeviceCert, "", "anything"} {
+		for _, typ := range []sign.Type{sign.Root, sign.Event, sign.Envelope, sign.IdentityCert, sign.DeviceCert, "", "anything"} {
 			if _, err := a.Sign(typ, []byte("x")); err == nil {
 				t.Errorf("signed a record of type %q", typ)
 			}
