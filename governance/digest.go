@@ -67,7 +67,7 @@ func (s *State) buildVoids(v view, out *verdict) {
 
 // sum computes H("state", rows): members and live devices, chains, cuts, invites, epochs and void events.
 func (s *State) sum() wire.ID {
-	rows := digestRows{Root: wire.ID(s.project), Voids: s.voids}
+	rows := digestRows{Root: wire.ID(s.root), Voids: s.voids}
 	for _, m := range s.members {
 		if m.Present {
 			rows.Members = append(rows.Members, memberRow{Member: m.ID, Role: m.Role, Cert: wire.ID(m.ID)})

@@ -8,12 +8,12 @@ import (
 
 // judgeInPast fixes everything about e that its own past decides.
 func (h *history) judgeInPast(e *entry) {
-	e.before = h.verdict(e.parents)
+	e.before = h.verdictBy(e.parents, e.rootN)
 	v := view{h, e.past, e.before.void}
-	e.grant = min(h.quorum, v.managers(identity.MemberID{}))
+	e.grant = min(h.quorumOf(e), v.managers(identity.MemberID{}))
 	e.removal = 2
 	if e.kind == KindRevoke {
-		e.removal = max(2, min(h.quorum, v.managers(e.subject)))
+		e.removal = max(2, min(h.quorumOf(e), v.managers(e.subject)))
 	}
 	e.creates = none
 	if e.kind == KindAdmit && e.onInvite {
@@ -65,7 +65,7 @@ func (h *history) judge(e *entry, v view, local bool) fault {
 		return simply(e.admission.fault)
 	}
 	if e.rootAct {
-		if !r.root || e.holders < h.threshold {
+		if !r.root || e.holders < e.threshold {
 			return simply(ReasonRootAct)
 		}
 		if len(e.signers) > 0 {

@@ -11,23 +11,35 @@ import (
 
 // Log is the events of one project that have arrived, in memory. It is not safe for concurrent use.
 type Log struct {
-	root    *genesis.Root
+	root    *genesis.Root // version 1
 	h       *history
 	heads   []int // ascending; 0 while there is no event
 	orphans orphans
 	states  map[string]*State
+
+	versions []*genesis.Root // in force by the root chain; see SetRoots
+	fork     *genesis.Fork
 }
 
 // NewLog returns the log of a project that holds nothing but its verified root record of version 1.
 func NewLog(root *genesis.Root) *Log {
 	return &Log{
-		root: root,
-		h: newHistory(root.Project, int(root.Policy.ManagerQuorum), int(root.Policy.Threshold),
-			deviceOf(root.Founder.Identity, root.Founder.Device)),
-		heads:   []int{0},
-		orphans: newOrphans(),
-		states:  map[string]*State{},
+		root:     root,
+		h:        historyOf(root),
+		heads:    []int{0},
+		orphans:  newOrphans(),
+		states:   map[string]*State{},
+		versions: []*genesis.Root{root},
 	}
+}
+
+// historyOf returns the history of a project that holds nothing but its founding record.
+func historyOf(root *genesis.Root) *history {
+	h := newHistory(root.Project, int(root.Policy.ManagerQuorum), int(root.Policy.Threshold),
+		deviceOf(root.Founder.Identity, root.Founder.Device))
+	h.entries[0].setRoot(root)
+	h.roots = rootChain{force: []rootVersion{{root: root}}, known: map[genesis.RootID]*genesis.Root{root.ID: root}}
+	return h
 }
 
 // AddResult says what became of an event, and of those that had waited for it.
@@ -52,7 +64,7 @@ func (l *Log) Add(raw []byte) (AddResult, error) { return l.AddFrom("", raw) }
 // there already is no error and adds nothing.
 //
 // An event with a missing parent waits in a bounded buffer, and Missing says what to fetch. What is refused fails
-// with [ErrEvent], [ErrForeign], [ErrUnknownDevice], [ErrOrphansFull], [sign.ErrSignature] or an error of
+// with [ErrEvent], [ErrForeign], [ErrUnknownRoot], [ErrUnknownDevice], [ErrOrphansFull], [sign.ErrSignature] or an error of
 // [ParseEvent].
 func (l *Log) AddFrom(from string, raw []byte) (AddResult, error) {
 	ev, err := ParseEvent(raw)
@@ -84,10 +96,10 @@ func (l *Log) checkOrigin(ev *Event) error {
 	if ev.Project != l.root.Project {
 		return fmt.Errorf("%w: project %s", ErrForeign, ev.Project.Short())
 	}
-	if ev.Root != l.root.ID {
-		return fmt.Errorf("%w: root record %s; fetch the root chain or update the program", ErrForeign, ev.Root.Short())
+	if err := l.checkRoot(ev); err != nil {
+		return err
 	}
-	return nil
+	return l.checkArrived(ev)
 }
 
 // take verifies an event whose parents are there and adds it.
@@ -99,11 +111,17 @@ func (l *Log) take(ev *Event) error {
 	if err := l.verify(e); err != nil {
 		return err
 	}
+	l.place(e)
+	l.advance(false)
+	return nil
+}
+
+// place adds an event that was verified.
+func (l *Log) place(e *entry) {
 	l.readBody(e)
 	l.h.add(e)
 	l.heads = slices.DeleteFunc(l.heads, func(i int) bool { return e.past.has(i) })
 	l.heads = append(l.heads, e.idx)
-	return nil
 }
 
 // release takes the waiting events whose parents have come, until none is left.
@@ -168,8 +186,8 @@ func (l *Log) Get(id EventID) *Event {
 // Len returns the number of events in the log.
 func (l *Log) Len() int { return len(l.h.entries) - 1 }
 
-// Root returns the root record that the log rests on.
-func (l *Log) Root() *genesis.Root { return l.root }
+// Root returns the newest root record that counts here; see [Log.SetRoots].
+func (l *Log) Root() *genesis.Root { return l.h.roots.current() }
 
 // Heads returns the events that no other rests on, ascending; the project's root record if there is none.
 func (l *Log) Heads() []EventID { return l.ids(l.heads) }
@@ -207,7 +225,16 @@ func (l *Log) indices(heads []EventID) ([]int, error) {
 }
 
 // State returns what all events of the log amount to.
-func (l *Log) State() *State { return l.stateOf(l.h.maximal(l.heads)) }
+func (l *Log) State() *State {
+	const now = "now" // by the root as it stands now, which events may not name yet
+	heads := l.h.maximal(l.heads)
+	if s := l.states[now]; s != nil && slices.Equal(s.heads, l.ids(heads)) {
+		return s
+	}
+	s := l.h.stateBy(heads, l.h.verdictNow(heads), l.Root().ID)
+	l.states[now] = s
+	return s
+}
 
 // StateAt returns what the closure of heads amounts to: the events named and all their ancestors. No heads stand
 // for the project's root record alone. It fails with [ErrUnknownEvent]. Repeated calls with the same heads are

@@ -34,6 +34,8 @@ const (
 	ReasonStripped     Reason = 24 // a concurrent removal took a signer's standing
 	ReasonCycle        Reason = 25 // it fell in a cycle of removals
 	ReasonCancelled    Reason = 26 // the invite was cancelled
+	ReasonSuperseded   Reason = 64 // root holders signed it whom a later root record has replaced
+	ReasonSuspended    Reason = 65 // two records claim to be the next root, so that the present one may do nothing
 )
 
 var reasonTexts = map[Reason]string{
@@ -64,6 +66,8 @@ var reasonTexts = map[Reason]string{
 	ReasonStripped:     "a concurrent removal took a signer's standing",
 	ReasonCycle:        "it fell in a cycle of concurrent removals",
 	ReasonCancelled:    "the invite was cancelled",
+	ReasonSuperseded:   "the root holders who signed it are superseded",
+	ReasonSuspended:    "the root is suspended: two records claim to follow it",
 }
 
 // String returns the reason for people.

@@ -14,11 +14,20 @@ type replay struct {
 	void      bitset
 	contested bitset
 	why       map[int]voided
+	root      uint32 // version that the root has come to
 }
 
-// replay computes the outcome of a set from the beginning.
+// replay computes the outcome of a set from the beginning, with the root at the newest version that its events name.
 func (h *history) replay(in bitset) *verdict {
-	r := &replay{h: h, in: in, why: map[int]voided{}}
+	version := uint32(0)
+	for i := range in.members {
+		version = max(version, h.entries[i].rootN)
+	}
+	return h.replayAt(in, version)
+}
+
+func (h *history) replayAt(in bitset, version uint32) *verdict {
+	r := &replay{h: h, in: in, why: map[int]voided{}, root: version}
 	for i := range in.members {
 		if i != 0 {
 			r.list = append(r.list, i)
@@ -46,10 +55,13 @@ func (r *replay) reject(i int, s stage, f fault) {
 	r.why[i] = voided{i, s, f}
 }
 
-// local voids what is wrong in itself or not allowed in its own past.
+// local voids what is wrong in itself or not allowed in its own past, and what the root has left behind.
 func (r *replay) local() {
 	for _, i := range r.list {
-		if f := r.h.entries[i].own; !f.ok() {
+		e := r.h.entries[i]
+		if f := e.own; !f.ok() {
+			r.reject(i, stageLocal, f)
+		} else if f := r.h.overtaken(e, r.root); !f.ok() {
 			r.reject(i, stageLocal, f)
 		}
 	}
