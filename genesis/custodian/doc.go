@@ -4,6 +4,7 @@
 //   - [File] writes it, unsealed, to a file on a removable medium: whoever holds the medium holds one factor.
 //   - [Phrase] seals it under a generated phrase of twelve words, into a recovery file that is kept elsewhere. The
 //     recovery file also carries the root records, so that phrase and file start again where everything else is lost.
+//   - [OwnPhrase] is the same under a phrase that the person chooses, over a floor of strength.
 //
 // Each returns from Keep only when the share is durable and has been read back from its medium, and never replaces
 // another share. A ceremony should use places that do not fail together: no two of them on one disk.

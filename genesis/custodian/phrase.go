@@ -8,21 +8,13 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 
 	"github.com/studio-whip/collab/crypto/seal"
 	"github.com/studio-whip/collab/genesis"
 	"github.com/studio-whip/collab/internal/secmem"
 	"github.com/studio-whip/collab/internal/wire"
-	"github.com/studio-whip/collab/internal/words"
 )
-
-// PhraseFunc talks to the person who keeps a recovery phrase. If generated is not empty it is a new phrase: show it,
-// have it written down, and return what the person types back from the paper; typed wrongly, it is called again, up
-// to three times. If generated is empty, ask for the phrase and return it. Case and spaces do not matter. It should
-// return ctx's error when ctx ends.
-type PhraseFunc func(ctx context.Context, generated string) (string, error)
 
 // Phrase seals shares under generated phrases of twelve words (128 bits; Argon2id with 256 MiB, about 1.5 s a time,
 // then XChaCha20-Poly1305) into the recovery file at path, which belongs on another medium than this machine's disk.
@@ -31,11 +23,25 @@ type PhraseFunc func(ctx context.Context, generated string) (string, error)
 //
 // The folder must exist; the file is made with the first share and removed with the last one. Each share has its own
 // phrase. The first Recall after a Keep reads the file back under the key just made, without asking the person again.
-func Phrase(ask PhraseFunc, path string) genesis.Custodian { return &phrase{ask: ask, path: path} }
+func Phrase(ask PhraseFunc, path string) genesis.Custodian {
+	return &phrase{owner: generated{ask}, path: path}
+}
+
+// OwnPhrase is [Phrase] under a phrase that the person chooses. It is refused with a [*WeakPhraseError] under a floor of
+// strength, which is an estimate and no proof: prefer generated words wherever somebody can be asked to write them down.
+func OwnPhrase(ask OwnPhraseFunc, path string) genesis.Custodian {
+	return &phrase{owner: own{ask}, path: path}
+}
+
+// owner is whose phrase it is. What both methods return is in normal form, and the caller wipes it.
+type owner interface {
+	agree(ctx context.Context) ([]byte, error)  // on a new phrase
+	recall(ctx context.Context) ([]byte, error) // one from before
+}
 
 type phrase struct {
-	ask  PhraseFunc
-	path string
+	owner owner
+	path  string
 
 	mu    sync.Mutex
 	fresh map[genesis.ShareRef]*secmem.Bytes // keys of shares that were just kept, until they are read back
@@ -57,7 +63,7 @@ func (p *phrase) KeepWithRecords(ctx context.Context, ref genesis.ShareRef, shar
 	if _, err := p.insert(ref, nil); err != nil { // before anybody writes down twelve words for nothing
 		return err
 	}
-	secret, err := p.agree(ctx)
+	secret, err := p.owner.agree(ctx)
 	if err != nil {
 		return err
 	}
@@ -80,52 +86,6 @@ func (p *phrase) KeepWithRecords(ctx context.Context, ref genesis.ShareRef, shar
 	}
 	p.remember(ref, key)
 	return nil
-}
-
-// agree makes a phrase and returns it when the person has typed it back.
-func (p *phrase) agree(ctx context.Context) ([]byte, error) {
-	list, err := words.Generate(rand.Reader, phraseWords)
-	if err != nil {
-		return nil, fmt.Errorf("custodian: make a phrase: %w", err)
-	}
-	want := []byte(strings.Join(list, " "))
-	for try := 1; ; try++ {
-		typed, err := p.question(ctx, string(want))
-		if err == nil && subtle.ConstantTimeCompare(typed, want) == 1 {
-			secmem.Wipe(typed)
-			return want, nil
-		}
-		secmem.Wipe(typed)
-		if err == nil {
-			err = fmt.Errorf("%w: what was typed back is not the phrase that was shown", ErrWrongPhrase)
-		}
-		if !errors.Is(err, ErrWrongPhrase) || try == phraseTries {
-			secmem.Wipe(want)
-			return nil, err
-		}
-	}
-}
-
-// question asks the person and returns the phrase in normal form: words of the list, one space between.
-func (p *phrase) question(ctx context.Context, generated string) ([]byte, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, fmt.Errorf("custodian: ask for a phrase: %w", err)
-	}
-	if p.ask == nil {
-		return nil, errors.New("custodian: there is no function to ask for a phrase")
-	}
-	typed, err := p.ask(ctx, generated)
-	if err != nil {
-		return nil, fmt.Errorf("custodian: ask for a phrase: %w", err)
-	}
-	list, err := words.Parse(typed)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrWrongPhrase, err)
-	}
-	if len(list) != phraseWords {
-		return nil, fmt.Errorf("%w: %d words, it has %d", ErrWrongPhrase, len(list), phraseWords)
-	}
-	return []byte(strings.Join(list, " ")), nil
 }
 
 // insert reads the file and adds b to it unless b is nil. It refuses to replace a share and to overfill the file.
@@ -190,7 +150,7 @@ func (p *phrase) Recall(ctx context.Context, ref genesis.ShareRef) ([]byte, erro
 	}
 	key, ok := p.recollect(ref)
 	if !ok {
-		secret, err := p.question(ctx, "")
+		secret, err := p.owner.recall(ctx)
 		if err != nil {
 			return nil, err
 		}
@@ -211,7 +171,7 @@ func (p *phrase) Records(ctx context.Context) ([][]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	secret, err := p.question(ctx, "")
+	secret, err := p.owner.recall(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -80,6 +80,7 @@ var fences = map[string][]string{
 	"github.com/cloudflare/circl":          {"crypto/"},
 	"github.com/fxamacker/cbor/v2":         {"internal/wire"},
 	"github.com/hashicorp/vault":           {"genesis"},
+	"github.com/ccojocar/zxcvbn-go":        {"genesis/custodian"},
 	"github.com/go-piv/piv-go/v2":          {"keystore/yubikey"},
 	"github.com/zalando/go-keyring":        {"keystore/osring"},
 	"github.com/godbus/dbus/v5":            {"keystore/osring", "internal/testbed/"},
