@@ -57,10 +57,15 @@ func kinds(t *testing.T) []kind {
 	t.Helper()
 	cost.ForTests(t)
 	dir, ks, p := t.TempDir(), memory.New(), new(person)
+	device := memory.NewToken("4242", testPIN)
 	return []kind{
 		{"file", func() genesis.Custodian { return File(filepath.Join(dir, "shares")) }},
 		{"key store", func() genesis.Custodian { return KeyStore(ks) }},
 		{"phrase", func() genesis.Custodian { return Phrase(p.ask, filepath.Join(dir, "recovery")) }},
+		{"own phrase", func() genesis.Custodian {
+			return OwnPhrase(func(context.Context, PhraseQuestion) (string, error) { return goodOwn, nil }, filepath.Join(dir, "own"))
+		}},
+		{"token", func() genesis.Custodian { return Token(device, "4242", pin(testPIN, nil)) }},
 	}
 }
 
@@ -141,7 +146,7 @@ func TestCustodiansHonourContext(t *testing.T) {
 
 func TestFilesArePrivateAndLeaveNothingBehind(t *testing.T) {
 	for _, k := range kinds(t) {
-		if k.name == "key store" {
+		if pathOf(k.open()) == "" {
 			continue
 		}
 		t.Run(k.name, func(t *testing.T) {
@@ -185,7 +190,7 @@ func pathOf(c genesis.Custodian) string {
 // Every truncation and every changed byte of a custodian's file is noticed, and the file stays as it was.
 func TestDamagedFilesAreNamed(t *testing.T) {
 	for _, k := range kinds(t) {
-		if k.name == "key store" {
+		if pathOf(k.open()) == "" {
 			continue
 		}
 		t.Run(k.name, func(t *testing.T) {
