@@ -62,7 +62,9 @@ func PhraseCustodian(ask PhraseFunc, path string) Custodian { return custodian.P
 
 // OwnPhraseCustodian is [PhraseCustodian] under a phrase that the person chooses; one that is easy to guess is refused.
 // Prefer generated words.
-func OwnPhraseCustodian(ask OwnPhraseFunc, path string) Custodian { return custodian.OwnPhrase(ask, path) }
+func OwnPhraseCustodian(ask OwnPhraseFunc, path string) Custodian {
+	return custodian.OwnPhrase(ask, path)
+}
 
 // Token is a hardware token that holds a share.
 type Token = keystore.Token
