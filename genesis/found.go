@@ -1,7 +1,6 @@
 package genesis
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -10,7 +9,6 @@ import (
 
 	"github.com/studio-whip/collab/crypto/sign"
 	"github.com/studio-whip/collab/identity"
-	"github.com/studio-whip/collab/internal/secmem"
 	"github.com/studio-whip/collab/internal/wire"
 )
 
@@ -91,128 +89,7 @@ func (f *Founding) prepare(random io.Reader) (*Root, []shareRecord, error) {
 
 // shares splits seed over the ceremony's custodians.
 func (f *Founding) shares(random io.Reader, seed *identity.Seed, ceremony [16]byte, key *sign.PublicKey) ([]shareRecord, error) {
-	custodians := f.Ceremony.Custodians
-	ys, err := split(seed, f.Ceremony.Threshold, len(custodians))
-	if err != nil {
-		return nil, err
-	}
-	shares := make([]shareRecord, len(ys))
-	for i := range ys {
-		shares[i] = shareRecord{
-			Head: wire.NewHead(), Magic: shareMagic, Ceremony: ceremony, Holder: f.Identity.Member(), RootVersion: 1,
-			K: uint8(f.Ceremony.Threshold), M: uint8(len(ys)), X: uint8(i + 1), Y: ys[i], RootPubHash: rootPubHash(key),
-			Label: cutLabel(custodians[i].Label()),
-		}
-		secmem.Wipe(ys[i][:])
-	}
-	for i := range shares {
-		if _, err := io.ReadFull(random, shares[i].Salt[:]); err != nil {
-			return shares, fmt.Errorf("genesis: found: randomness: %w", err)
-		}
-	}
-	return shares, nil
-}
-
-// shareSetOf is what the root record says about shares.
-func shareSetOf(shares []shareRecord) shareSetRecord {
-	s := &shares[0]
-	set := shareSetRecord{Member: s.Holder, Ceremony: s.Ceremony, K: s.K, M: s.M, RootPubHash: s.RootPubHash}
-	for i := range shares {
-		set.Commitments = append(set.Commitments, shares[i].commitment())
-	}
-	return set
-}
-
-func wipeShares(shares []shareRecord) {
-	for i := range shares {
-		shares[i].wipe()
-	}
-}
-
-// keepAll gives each custodian its share, reads it back, and rebuilds the key of the first k that came back. It
-// returns how many custodians may hold a share now.
-func keepAll(ctx context.Context, root *Root, custodians []Custodian, shares []shareRecord) (asked int, err error) {
-	names := labels(custodians)
-	var back []*shareRecord
-	defer func() {
-		for _, s := range back {
-			s.wipe()
-		}
-	}()
-	for i, c := range custodians {
-		if err := ctx.Err(); err != nil {
-			return i, fmt.Errorf("genesis: found: %w", err)
-		}
-		if err := otherPlace(ctx, root, c, i); err != nil {
-			return i, err
-		}
-		s, err := keepOne(ctx, root, c, &shares[i])
-		if err != nil {
-			return i + 1, &ShareError{Custodian: names[i], Err: err}
-		}
-		back = append(back, s)
-	}
-	set := &root.ShareSets[0]
-	_, err = rebuild(root, set, back[:set.K])
-	return len(custodians), err
-}
-
-// otherPlace makes sure that c does not hold one of the shares kept so far: two shares in one place are one factor.
-func otherPlace(ctx context.Context, root *Root, c Custodian, kept int) error {
-	for i := range kept {
-		raw, err := c.Recall(ctx, refOf(root, i))
-		secmem.Wipe(raw)
-		if err == nil {
-			return fmt.Errorf("%w: custodians %d and %d keep their shares in one place; whoever finds it finds both",
-				ErrCeremony, i+1, kept+1)
-		}
-	}
-	return nil
-}
-
-// keepOne keeps a share and returns it as it was read back and verified.
-func keepOne(ctx context.Context, root *Root, c Custodian, share *shareRecord) (*shareRecord, error) {
-	ref := refOf(root, int(share.X)-1)
-	raw := share.encode()
-	defer secmem.Wipe(raw)
-	handed := bytes.Clone(raw) // so that a custodian that changes its argument is found out
-	defer secmem.Wipe(handed)
-	if err := keep(ctx, c, ref, handed, root.Raw); err != nil {
-		return nil, err
-	}
-	back, err := c.Recall(ctx, ref)
-	if err != nil {
-		return nil, fmt.Errorf("read the share back: %w", err)
-	}
-	defer secmem.Wipe(back)
-	if !bytes.Equal(back, raw) {
-		return nil, fmt.Errorf("read the share back: %w: other bytes came back than were kept", ErrShareCorrupt)
-	}
-	return root.verifyShare(back)
-}
-
-func keep(ctx context.Context, c Custodian, ref ShareRef, share, record []byte) error {
-	if rk, ok := c.(RecordKeeper); ok {
-		return rk.KeepWithRecords(ctx, ref, share, [][]byte{record})
-	}
-	return c.Keep(ctx, ref, share)
-}
-
-func refOf(root *Root, i int) ShareRef {
-	return ShareRef{Project: root.Project, Ceremony: root.ShareSets[0].Ceremony, X: byte(i + 1)}
-}
-
-// forgetAll undoes a founding. It goes on when ctx has ended: a share must not stay behind because somebody pressed
-// cancel.
-func forgetAll(ctx context.Context, root *Root, custodians []Custodian) error {
-	ctx = context.WithoutCancel(ctx)
-	var errs []error
-	for i, name := range labels(custodians) {
-		if err := custodians[i].Forget(ctx, refOf(root, i)); err != nil {
-			errs = append(errs, &ShareError{Custodian: name, Err: fmt.Errorf("a useless share may still lie there: %w", err)})
-		}
-	}
-	return errors.Join(errs...)
+	return dealAs(random, seed, f.Identity.Member(), 1, ceremony, rootPubHash(key), f.Ceremony)
 }
 
 // FindRoots reads the root records that custodians carry beside their shares, for a machine that has nothing else.

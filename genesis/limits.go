@@ -17,6 +17,9 @@ const (
 	MaxFeatures    = 64
 	MaxMembers     = 1000
 	MaxShare       = 1024      // share record
+	MaxJournal     = 2000      // record of a journal: what a keychain holds
+	maxSets        = 4         // ceremonies whose shares a journal follows
+	maxSigned      = 8         // records in it that were signed and never came into force
 	maxQuarantine  = 24 * 3600 // seconds
 	shareSeedBytes = 32
 )

@@ -12,7 +12,6 @@ import (
 	"testing"
 
 	"github.com/studio-whip/collab/crypto/sign"
-	"github.com/studio-whip/collab/identity"
 	"github.com/studio-whip/collab/internal/testbed/scenario"
 	"github.com/studio-whip/collab/internal/wire"
 )
@@ -465,30 +464,21 @@ func TestAuthorizeWipes(t *testing.T) {
 	}
 }
 
-// combine and rebuild leave no seed behind.
-func TestRebuildWipesTheSeed(t *testing.T) {
+// Shares that give another key than the root's give no seed, and what rebuildSeed made is the root's.
+func TestRebuildSeed(t *testing.T) {
 	s, c := shelves(2)
 	root := found(t, newFounder(t, 1).founding(2, c...))
-	seed, err := combine([]*shareRecord{shareOf(t, s[0]), shareOf(t, s[1])})
+	shares := []*shareRecord{shareOf(t, s[0]), shareOf(t, s[1])}
+	seed, err := rebuildSeed(root, &root.ShareSets[0], shares)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if !NewHolderKey(*seed).Public().Equal(root.Holders[0].Key) || seed.IsZero() {
-		t.Fatal("combine gave another seed")
+		t.Fatal("another seed")
 	}
-	alias := seed
-	var called bool
-	err = withSeed(seed, func(key *sign.PrivateKey) error { called = true; return nil })
-	if err != nil || !called || !alias.IsZero() {
-		t.Fatalf("called %v, error %v, wiped %v", called, err, alias.IsZero())
-	}
-	panicking := &identity.Seed{1}
-	func() {
-		defer func() { _ = recover() }()
-		_ = withSeed(panicking, func(*sign.PrivateKey) error { panic("check") })
-	}()
-	if !panicking.IsZero() {
-		t.Fatal("a panic left the seed")
+	shares[1].Y[7] ^= 1
+	if seed, err := rebuildSeed(root, &root.ShareSets[0], shares); seed != nil || !errors.Is(err, ErrRootMismatch) {
+		t.Fatalf("of wrong shares: %v", err)
 	}
 }
 
