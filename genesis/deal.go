@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/studio-whip/collab/crypto/sign"
 	"github.com/studio-whip/collab/identity"
 	"github.com/studio-whip/collab/internal/secmem"
 	"github.com/studio-whip/collab/internal/wire"
@@ -58,14 +57,6 @@ func shareSetOf(shares []shareRecord) shareSetRecord {
 func wipeShares(shares []shareRecord) {
 	for i := range shares {
 		shares[i].wipe()
-	}
-}
-
-// standIn stands for the record after parent as far as the shares of one holder go, while it is not made yet.
-func standIn(parent *Root, key *sign.PublicKey, set ShareSet) *Root {
-	return &Root{
-		Project: parent.Project, N: parent.N + 1, Holders: []Holder{{Member: set.Member, Key: key}},
-		ShareSets: []ShareSet{set}, Raw: parent.Raw,
 	}
 }
 

@@ -19,6 +19,12 @@ type Founding struct {
 	Identity *identity.IdentityCert
 	Device   *identity.DeviceCert // of the founder; chain 0 of this device is open from the start
 	Ceremony Ceremony
+
+	Journal Journal // notes where the shares lie; may be nil, then a crash can leave useless shares behind
+
+	// Store, if not nil, makes the record the project's, durably, as a part of the ceremony. If it fails it must have
+	// stored nothing: the shares are forgotten then.
+	Store func(ctx context.Context, root *Root) error
 }
 
 // Found holds the founding ceremony and returns version 1 of the root record, verified as [ParseRoot] does it. It
@@ -26,6 +32,8 @@ type Founding struct {
 // from the system), gives every custodian its share, reads each share back from its medium and rebuilds the key of
 // what came back. Only then it returns: a root record whose shares were lost on the way never leaves. now is compared
 // with the end of the device's certificate, if it has one.
+//
+// With a journal, call [ResumeFounding] at every start: what a crash interrupted is undone then.
 //
 // On failure what was kept is forgotten again, even if ctx has ended; the error says so where that failed too. It
 // wraps [ErrCeremony] if nothing was tried, a [*ShareError] if a custodian failed, or what is wrong with the record.
@@ -39,11 +47,35 @@ func Found(ctx context.Context, random io.Reader, now time.Time, f Founding) (*R
 	if err != nil {
 		return nil, err
 	}
-	asked, err := keepAll(ctx, root, f.Ceremony.Custodians, shares)
-	if err != nil {
-		return nil, errors.Join(err, forgetAll(ctx, root, f.Ceremony.Custodians[:asked]))
+	if err := f.keep(ctx, root, shares); err != nil {
+		return nil, err
 	}
 	return root, nil
+}
+
+// keep gives every custodian its share, within the journal if there is one.
+func (f *Founding) keep(ctx context.Context, root *Root, shares []shareRecord) error {
+	rec := &journalRecord{Head: wire.NewHead(), Magic: journalMagic, Project: root.Project}
+	if f.Journal != nil {
+		if err := rec.beginFounding(ctx, f.Journal, root, f.Ceremony.Custodians); err != nil {
+			return err
+		}
+	}
+	defer endCeremony(f.Ceremony.Custodians)
+	asked, err := keepAll(ctx, root, f.Ceremony.Custodians, shares)
+	if err == nil && f.Store != nil {
+		err = f.Store(ctx, root)
+	}
+	if err != nil {
+		err = errors.Join(err, forgetAll(ctx, root, f.Ceremony.Custodians[:asked]))
+	}
+	switch {
+	case f.Journal == nil:
+		return err
+	case err != nil:
+		return errors.Join(err, wrapJournal(f.Journal.Save(context.WithoutCancel(ctx), ProjectID{}, nil)))
+	}
+	return rec.founded(ctx, f.Journal)
 }
 
 func (f *Founding) check(now time.Time) error {
@@ -90,39 +122,4 @@ func (f *Founding) prepare(random io.Reader) (*Root, []shareRecord, error) {
 // shares splits seed over the ceremony's custodians.
 func (f *Founding) shares(random io.Reader, seed *identity.Seed, ceremony [16]byte, key *sign.PublicKey) ([]shareRecord, error) {
 	return dealAs(random, seed, f.Identity.Member(), 1, ceremony, rootPubHash(key), f.Ceremony)
-}
-
-// FindRoots reads the root records that custodians carry beside their shares, for a machine that has nothing else.
-// Records of one version come once. A custodian that carries none is passed over; errors of the others are joined
-// and returned with the roots that were found.
-//
-// A record proves which project it founds, not that this is the project you mean: compare its id or the founder's
-// fingerprint with what you know from elsewhere.
-func FindRoots(ctx context.Context, from []Custodian) ([]*Root, error) {
-	names := labels(from)
-	found := map[RootID]bool{}
-	var roots []*Root
-	var errs []error
-	for i, c := range from {
-		rk, ok := c.(RecordKeeper)
-		if !ok {
-			continue
-		}
-		records, err := rk.Records(ctx)
-		if err != nil && !errors.Is(err, ErrNoShare) {
-			errs = append(errs, &ShareError{Custodian: names[i], Err: err})
-		}
-		for _, raw := range records {
-			root, err := ParseRoot(raw)
-			if err != nil {
-				errs = append(errs, &ShareError{Custodian: names[i], Err: err})
-				continue
-			}
-			if !found[root.ID] {
-				found[root.ID] = true
-				roots = append(roots, root)
-			}
-		}
-	}
-	return roots, errors.Join(errs...)
 }

@@ -70,15 +70,19 @@ func TestScenario1IdenticalShares(t *testing.T) {
 // Scenario 3: a share of another ceremony of the same project is named; the other two still finish.
 func TestScenario3OtherCeremony(t *testing.T) {
 	scenario.Run(t, 3, "a share from another ceremony of the project: named, the other two finish", func(t *testing.T) {
-		f := newFounder(t, 1)
-		s, c := shelves(3)
-		root := found(t, f.founding(2, c...))
-		older, olderC := shelves(2)
-		before := found(t, f.founding(2, olderC...))
-		// The same project once had the ceremony of before.
-		root.superseded = append(root.superseded, before.ShareSets[0].Ceremony)
-		ref, _ := s[0].only(t)
-		_, s[0].shares[ref] = older[0].only(t)
+		st := newStudio(t)
+		ref, older := st.shelves[0].only(t)
+		older = bytes.Clone(older)
+		if _, err := Refresh(t.Context(), rand.Reader, st.change()); err != nil {
+			t.Fatal(err)
+		}
+		root, s, c := st.kept.root, st.shelves, st.custodians
+		s[0].shares = map[ShareRef][]byte{ref: older}
+		if err := CheckShares(t.Context(), root, c)[0].Err; !errors.Is(err, ErrNoShare) {
+			t.Fatalf("an old stick in the drill: %v", err)
+		}
+		ref.Ceremony = root.ShareSets[0].Ceremony // the attack: the older share in the place of the new one
+		s[0].shares[ref] = older
 		health := CheckShares(t.Context(), root, c)
 		var named *ShareError
 		if !errors.As(health[0].Err, &named) || named.Custodian != "shelf 1" || !errors.Is(named, ErrShareOtherCeremony) {

@@ -22,7 +22,8 @@ import (
 // custodian is a [genesis.RecordKeeper].
 //
 // The folder must exist; the file is made with the first share and removed with the last one. Each share has its own
-// phrase. The first Recall after a Keep reads the file back under the key just made, without asking the person again.
+// phrase. The first Recall after a Keep reads the file back under the key just made, without asking the person again, and
+// so does KeepRecords until EndCeremony.
 func Phrase(ask PhraseFunc, path string) genesis.Custodian {
 	return &phrase{owner: generated{ask}, path: path}
 }
@@ -39,12 +40,18 @@ type owner interface {
 	recall(ctx context.Context) ([]byte, error) // one from before
 }
 
+// freshKey is the key of a phrase that a person has just typed.
+type freshKey struct {
+	key  *secmem.Bytes
+	read bool // the share was read back once
+}
+
 type phrase struct {
 	owner owner
 	path  string
 
 	mu    sync.Mutex
-	fresh map[genesis.ShareRef]*secmem.Bytes // keys of shares that were just kept, until they are read back
+	fresh map[genesis.ShareRef]*freshKey // of shares that were just kept, until the ceremony is over
 }
 
 func (p *phrase) Label() string { return "recovery phrase, " + p.path }
@@ -118,6 +125,26 @@ func (p *phrase) store(ref genesis.ShareRef, b blob) error {
 	if err != nil {
 		return err
 	}
+	return p.write(content)
+}
+
+// exchange puts a sealed share in place of the one under the same reference.
+func (p *phrase) exchange(ref genesis.ShareRef, b blob) error {
+	rewriting.Lock()
+	defer rewriting.Unlock()
+	content, err := p.read()
+	if err != nil {
+		return err
+	}
+	at, there := content.find(ref)
+	if !there {
+		return genesis.ErrNoShare
+	}
+	content.Blobs[at] = b
+	return p.write(content)
+}
+
+func (p *phrase) write(content *recoveryFile) error {
 	data := content.encode()
 	if len(data) > MaxRecoveryFile {
 		return fmt.Errorf("custodian: %s would have %d bytes, at most %d are kept in one file", p.path, len(data), MaxRecoveryFile)
@@ -148,14 +175,11 @@ func (p *phrase) Recall(ctx context.Context, ref genesis.ShareRef) ([]byte, erro
 	if err != nil {
 		return nil, err
 	}
-	key, ok := p.recollect(ref)
+	key, ok := p.recollect(ref, true)
 	if !ok {
-		secret, err := p.owner.recall(ctx)
-		if err != nil {
+		if key, err = p.askKey(ctx, b); err != nil {
 			return nil, err
 		}
-		key = b.header.Cost.Stretch(secret, b.header.Salt)
-		secmem.Wipe(secret)
 	}
 	defer secmem.Wipe(key[:])
 	payload, err := b.open(key)
@@ -163,6 +187,48 @@ func (p *phrase) Recall(ctx context.Context, ref genesis.ShareRef) ([]byte, erro
 		return nil, err
 	}
 	return payload.Share, nil
+}
+
+// askKey makes a sealed share's key of the phrase that the person types.
+func (p *phrase) askKey(ctx context.Context, b *blob) (key [seal.KeySize]byte, err error) {
+	secret, err := p.owner.recall(ctx)
+	if err != nil {
+		return key, err
+	}
+	defer secmem.Wipe(secret)
+	return b.header.Cost.Stretch(secret, b.header.Salt), nil
+}
+
+// KeepRecords asks for the phrase, unless the share was kept in the ceremony that still goes on.
+func (p *phrase) KeepRecords(ctx context.Context, ref genesis.ShareRef, records [][]byte) error {
+	if len(records) > MaxRecords {
+		return fmt.Errorf("custodian: %d records, at most %d are kept beside a share", len(records), MaxRecords)
+	}
+	b, err := p.find(ref)
+	if err != nil {
+		return err
+	}
+	key, ok := p.recollect(ref, false)
+	if !ok {
+		if key, err = p.askKey(ctx, b); err != nil {
+			return err
+		}
+	}
+	defer secmem.Wipe(key[:])
+	payload, err := b.open(key)
+	if err != nil {
+		return err
+	}
+	defer secmem.Wipe(payload.Share)
+	payload.Records = records
+	sealed, err := sealBlob(rand.Reader, key, ref.Project, b.header, *payload)
+	if err != nil {
+		return err
+	}
+	if err := p.exchange(ref, sealed); err != nil {
+		return err
+	}
+	return p.verify(ref, key, payload.Share)
 }
 
 // Records asks for the phrase once and returns the records beside every share that it opens.
@@ -199,9 +265,7 @@ func (p *phrase) Forget(ctx context.Context, ref genesis.ShareRef) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("custodian: forget a share: %w", err)
 	}
-	if key, ok := p.recollect(ref); ok {
-		secmem.Wipe(key[:])
-	}
+	p.disremember(ref)
 	rewriting.Lock()
 	defer rewriting.Unlock()
 	content, err := p.read()
@@ -262,22 +326,40 @@ func (p *phrase) remember(ref genesis.ShareRef, key [seal.KeySize]byte) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.fresh == nil {
-		p.fresh = make(map[genesis.ShareRef]*secmem.Bytes)
+		p.fresh = make(map[genesis.ShareRef]*freshKey)
 	}
-	p.fresh[ref] = secmem.New(bytes.Clone(key[:]))
+	p.fresh[ref] = &freshKey{key: secmem.New(bytes.Clone(key[:]))}
 	secmem.Wipe(key[:])
 }
 
-// recollect returns a remembered key, once.
-func (p *phrase) recollect(ref genesis.ShareRef) (key [seal.KeySize]byte, ok bool) {
+// recollect returns a remembered key; for reading a share back it does so once, so that a drill asks the person.
+func (p *phrase) recollect(ref genesis.ShareRef, reading bool) (key [seal.KeySize]byte, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	held, ok := p.fresh[ref]
-	if !ok {
+	if !ok || reading && held.read {
 		return key, false
 	}
-	copy(key[:], held.Bytes())
-	held.Wipe()
-	delete(p.fresh, ref)
+	held.read = held.read || reading
+	copy(key[:], held.key.Bytes())
 	return key, true
+}
+
+func (p *phrase) disremember(ref genesis.ShareRef) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if held, ok := p.fresh[ref]; ok {
+		held.key.Wipe()
+		delete(p.fresh, ref)
+	}
+}
+
+// EndCeremony wipes the keys that were remembered.
+func (p *phrase) EndCeremony() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, held := range p.fresh {
+		held.key.Wipe()
+	}
+	p.fresh = nil
 }
