@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+
+	"github.com/studio-whip/collab/internal/secmem"
 )
 
 // Custodian keeps shares, each under its reference. It is safe for concurrent use and never logs a share. Package
@@ -19,6 +21,22 @@ type Custodian interface {
 	Recall(ctx context.Context, ref ShareRef) ([]byte, error)
 	// Forget erases a share. Forgetting what is not there is no error.
 	Forget(ctx context.Context, ref ShareRef) error
+}
+
+// Peeker is a [Custodian] that can tell without asking anybody whether it keeps a share. All built-in ones are.
+type Peeker interface {
+	Holds(ctx context.Context, ref ShareRef) (bool, error)
+}
+
+// holds reports whether something lies under ref. A custodian that is no Peeker may ask its person.
+func holds(ctx context.Context, c Custodian, ref ShareRef) bool {
+	if p, ok := c.(Peeker); ok {
+		there, err := p.Holds(ctx, ref)
+		return there && err == nil
+	}
+	raw, err := c.Recall(ctx, ref)
+	secmem.Wipe(raw)
+	return err == nil
 }
 
 // RecordKeeper is a [Custodian] whose medium also carries the project's root records, so that a machine which has

@@ -281,6 +281,20 @@ func TestStaleShares(t *testing.T) {
 	}
 }
 
+// A stick that comes back under another name is known by what lies on it.
+func TestStaleShareUnderAnotherName(t *testing.T) {
+	s := newStudio(t)
+	s.shelves[2].forget = errors.New("stick is out")
+	if _, err := Refresh(t.Context(), rand.Reader, s.change()); err != nil {
+		t.Fatal(err)
+	}
+	s.shelves[2].forget, s.shelves[2].label = nil, "/media/elsewhere"
+	if r, err := Resume(t.Context(), s.notes, s.kept.root, nil, s.custodians); err != nil || len(r.Left) > 0 {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	s.checkSound(t)
+}
+
 // Custodians who were never told of a journal are located by asking each once.
 func TestReshareWithoutAJournalBefore(t *testing.T) {
 	s := &studio{notes: newNotes(), kept: new(keptRoot)}

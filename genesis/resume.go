@@ -162,24 +162,6 @@ func (r *journalRecord) finish(ctx context.Context, j Journal, root *Root, recor
 	return left, r.rest(ctx, j, root)
 }
 
-// staleAt returns the shares that lie at a custodian and do not count under root.
-func (r *journalRecord) staleAt(root *Root, c Custodian) []ShareRef {
-	var refs []ShareRef
-	at := placeOf(c.Label())
-	for i := range r.Sets {
-		s := &r.Sets[i]
-		if root.shareSet(s.Ceremony) != nil {
-			continue
-		}
-		for _, p := range s.Places {
-			if p.Place == at {
-				refs = append(refs, ShareRef{Project: r.Project, Ceremony: s.Ceremony, X: p.X})
-			}
-		}
-	}
-	return refs
-}
-
 // stale reports whether shares that do not count under root lie somewhere.
 func (r *journalRecord) stale(root *Root) bool {
 	return slices.ContainsFunc(r.Sets, func(s setRecord) bool {
@@ -187,20 +169,10 @@ func (r *journalRecord) stale(root *Root) bool {
 	})
 }
 
-// erase has every custodian forget the shares that do not count under root, and notes where that was done. It returns
-// why some are left.
+// erase has custodians forget the shares that do not count under root, and notes where that was done. It returns why
+// some are left. A medium may have come back under another name, so custodians that say nothing to a place are asked.
 func (r *journalRecord) erase(ctx context.Context, root *Root, from []Custodian) []error {
 	var errs []error
-	failed, erased := map[ShareRef]bool{}, map[ShareRef]bool{}
-	for _, c := range from {
-		for _, ref := range r.staleAt(root, c) {
-			if err := c.Forget(ctx, ref); err != nil {
-				errs = append(errs, &ShareError{Custodian: c.Label(), Err: fmt.Errorf("a share that counts no longer may still lie there: %w", err)})
-				failed[ref] = true
-			}
-			erased[ref] = true
-		}
-	}
 	lost := 0
 	for i := range r.Sets {
 		s := &r.Sets[i]
@@ -208,17 +180,38 @@ func (r *journalRecord) erase(ctx context.Context, root *Root, from []Custodian)
 			continue
 		}
 		s.Places = slices.DeleteFunc(s.Places, func(p placeRecord) bool {
-			ref := ShareRef{Project: r.Project, Ceremony: s.Ceremony, X: p.X}
-			if !erased[ref] {
+			tried, err := forgetAt(ctx, ShareRef{Project: r.Project, Ceremony: s.Ceremony, X: p.X}, p.Place, from)
+			if err != nil {
+				errs = append(errs, err)
+			} else if !tried {
 				lost++
 			}
-			return erased[ref] && !failed[ref]
+			return tried && err == nil
 		})
 	}
 	if lost > 0 {
 		errs = append(errs, fmt.Errorf("genesis: %d shares that count no longer lie with custodians that were not named", lost))
 	}
 	return errs
+}
+
+// forgetAt has the custodians of a place forget a share; where none is of that place, whoever holds the share.
+func forgetAt(ctx context.Context, ref ShareRef, place [placeSize]byte, from []Custodian) (tried bool, err error) {
+	for _, byName := range []bool{true, false} {
+		for _, c := range from {
+			if byName && placeOf(c.Label()) != place || !byName && !holds(ctx, c, ref) {
+				continue
+			}
+			tried = true
+			if failed := c.Forget(ctx, ref); failed != nil {
+				err = &ShareError{Custodian: c.Label(), Err: fmt.Errorf("a share that counts no longer may still lie there: %w", failed)}
+			}
+		}
+		if tried {
+			break
+		}
+	}
+	return tried, err
 }
 
 // rest ends a ceremony. What was signed in vain is remembered, to be abandoned by the next record in its place.

@@ -106,6 +106,11 @@ func TestCustodiansKeepRecallForget(t *testing.T) {
 			if _, err := c.Recall(ctx, refOf(1, 3)); !errors.Is(err, genesis.ErrNoShare) {
 				t.Fatalf("another x: %v", err)
 			}
+			for x, want := range map[byte]bool{2: true, 3: false} {
+				if there, err := k.open().(genesis.Peeker).Holds(ctx, refOf(1, x)); err != nil || there != want {
+					t.Fatalf("holds x = %d: %t, %v", x, there, err)
+				}
+			}
 			if err := c.Keep(ctx, refOf(2, 1), []byte("of another project")); err != nil {
 				t.Fatal(err)
 			}

@@ -260,6 +260,12 @@ func (p *phrase) Records(ctx context.Context) ([][]byte, error) {
 	return records, failure
 }
 
+// Holds reports whether a sealed share lies in the file.
+func (p *phrase) Holds(_ context.Context, ref genesis.ShareRef) (bool, error) {
+	_, err := p.find(ref)
+	return there(err)
+}
+
 // Forget removes a share from the file.
 func (p *phrase) Forget(ctx context.Context, ref genesis.ShareRef) error {
 	if err := ctx.Err(); err != nil {

@@ -69,13 +69,28 @@ func (t *token) Keep(ctx context.Context, ref genesis.ShareRef, share []byte) er
 	return nil
 }
 
-func (t *token) Recall(ctx context.Context, ref genesis.ShareRef) ([]byte, error) {
+// find returns the sealed share under ref. It asks nobody.
+func (t *token) find(ctx context.Context, ref genesis.ShareRef) ([]byte, error) {
 	sealed, err := t.device.Load(ctx, shareName(ref))
 	if errors.Is(err, keystore.ErrNotFound) {
 		return nil, fmt.Errorf("%w: %w", genesis.ErrNoShare, err)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("custodian: look for a share on the token: %w", err)
+	}
+	return sealed, nil
+}
+
+// Holds reports whether a sealed share lies on the token.
+func (t *token) Holds(ctx context.Context, ref genesis.ShareRef) (bool, error) {
+	_, err := t.find(ctx, ref)
+	return there(err)
+}
+
+func (t *token) Recall(ctx context.Context, ref genesis.ShareRef) ([]byte, error) {
+	sealed, err := t.find(ctx, ref)
+	if err != nil {
+		return nil, err
 	}
 	share, err := t.device.Open(ctx, t.ask, sealPurpose(ref), sealed)
 	if err != nil {
