@@ -190,9 +190,11 @@ func (t *Txn) integrate(s *source) {
 		}
 	}
 	if rc != noClient {
-		right = t.cleanStart(rc, s.rightClock)
-		if rc == oc && offset == 0 {
-			left = d.find(oc, s.originClock) // a forged right origin may have split the left neighbour
+		if right = d.starting(left, rc, s.rightClock); right == 0 {
+			right = t.cleanStart(rc, s.rightClock)
+			if rc == oc && offset == 0 {
+				left = d.find(oc, s.originClock) // a forged right origin may have split the left neighbour
+			}
 		}
 	}
 	b, sub := t.getParent(s, left, right)
@@ -222,6 +224,19 @@ func (t *Txn) integrate(s *source) {
 	t.takePayload(it, s, offset)
 	t.order(x, it, b, left, right)
 	t.settle(x, it, b)
+}
+
+// starting returns the item behind left if it is the one that starts at a clock, as it is unless others inserted at the
+// same place.
+func (d *Doc) starting(left ref, client, clock uint32) ref {
+	if left == 0 {
+		return 0
+	}
+	right := d.items.at(left).right
+	if n := d.items.at(right); right == 0 || n.client != client || n.clock != clock {
+		return 0
+	}
+	return right
 }
 
 // takePayload copies content from offset on into the arena; a nested type gets its branch.
