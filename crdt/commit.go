@@ -10,10 +10,10 @@ func (t *Txn) finish() {
 	if d.gc && t.garbage {
 		t.collect()
 	}
-	for i := len(t.deletes) - 1; i >= 0; i-- {
-		if s := t.deletes[i]; s.from < t.stateBefore(s.client) {
+	for _, s := range slices.Backward(t.deletes) {
+		if s.from < t.stateBefore(s.client) { // else all of it is new, and mergeNew looks at it
 			d.mergeSpan(s)
-		} // else all of it is new, and mergeNew looks at it
+		}
 	}
 	for _, c := range t.touched {
 		d.mergeNew(c)
@@ -27,7 +27,7 @@ func (t *Txn) finish() {
 // mergeSpan tries merges from the struct behind a deleted range down to its start.
 func (d *Doc) mergeSpan(s span) {
 	list := &d.clients[s.client].list
-	p := list.find(s.to-1)
+	p := list.find(s.to - 1)
 	if n, ok := list.next(p); ok {
 		p = n
 	}

@@ -40,11 +40,12 @@ type Doc struct {
 	txns    uint64 // transactions so far
 
 	// Memory reused from one transaction to the next.
-	remote  Txn      // the transaction of ApplyUpdate
-	scratch Txn      // slices of the last transaction
-	table   []uint32 // client numbers of the update being applied
-	since   []since  // clients of the update being encoded
-	typed   []byte   // text being inserted
+	remote Txn      // the transaction of ApplyUpdate
+	ledger ledger   // of the transaction that runs
+	table  []uint32 // client numbers of the update being applied
+	since  []since  // clients of the update being encoded
+	out    []byte   // the update being encoded
+	typed  []byte   // text being inserted
 
 	feed feed
 	deep int // observers of types and all inside them

@@ -1,29 +1,28 @@
 package crdt
 
 import (
+	"bytes"
 	"cmp"
 	"slices"
 
 	"github.com/studio-whip/collab/crdt/lib0"
 )
 
-// encode writes the update of the transaction: the structs it added and what it deleted.
+// encode writes the update of the transaction: the structs it added and what it deleted. It is written where the last
+// one was, and what is handed out takes no more room than it needs: it may be kept for long.
 func (t *Txn) encode() []byte {
 	d := t.doc
-	e := encoder{doc: d}
+	e := encoder{doc: d, buf: d.out[:0]}
 	cs := d.since[:0]
-	size := 16
 	for _, c := range t.touched {
 		if cl := &d.clients[c]; cl.state != cl.before {
 			cs = append(cs, since{c, cl.before})
-			size += 24 + int(cl.state-cl.before)
 		}
 	}
-	size += 8 * len(t.deletes)
-	e.buf = make([]byte, 0, min(size, 1<<16))
 	e.clients(cs)
 	d.since = e.deletes(t.deletes, cs[:0])
-	return e.buf
+	d.out = e.buf
+	return bytes.Clone(e.buf)
 }
 
 // EncodeUpdate returns what a replica at state vector sv lacks; nil sv means everything. Structs and deletions that

@@ -3,6 +3,7 @@ package crdt
 import (
 	"cmp"
 	"slices"
+	"sync/atomic"
 
 	"github.com/studio-whip/collab/crdt/lib0"
 )
@@ -71,7 +72,7 @@ type observer struct {
 	text func(TextEvent)
 	one  func(Event)
 	deep func([]Event)
-	gone bool // guarded by the feed's lock
+	gone atomic.Bool
 }
 
 // call hands an observer its share of a transaction.
@@ -113,11 +114,7 @@ func (s *shared) observe(o *observer) (stop func()) {
 		d.deep++
 	}
 	return func() {
-		d.feed.mu.Lock()
-		gone := o.gone
-		o.gone = true
-		d.feed.mu.Unlock()
-		if gone {
+		if o.gone.Swap(true) {
 			return
 		}
 		d.mu.Lock()

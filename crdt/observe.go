@@ -1,6 +1,9 @@
 package crdt
 
-import "sync"
+import (
+	"sync"
+	"sync/atomic"
+)
 
 // event is what one committed transaction tells its observers.
 type event struct {
@@ -28,7 +31,7 @@ type updateListener struct {
 	fn    func([]byte, Origin)
 	since uint64 // hears events after this one
 	v2    bool   // wants format v2
-	gone  bool
+	gone  atomic.Bool
 
 	subdocs  func(SubdocEvent)    // instead of fn
 	conflict func(ClientConflict) // instead of fn
@@ -106,7 +109,7 @@ func (f *feed) call(e event) {
 	defer f.mu.Lock()
 	if e.rare != nil {
 		for _, c := range e.rare.calls {
-			if f.active(&c.to.gone) {
+			if !c.to.gone.Load() {
 				c.run()
 			}
 		}
@@ -115,16 +118,10 @@ func (f *feed) call(e event) {
 		}
 	}
 	for _, l := range listeners {
-		if l.since < e.seq && f.active(&l.gone) {
+		if l.since < e.seq && !l.gone.Load() {
 			l.call(&e)
 		}
 	}
-}
-
-func (f *feed) active(gone *bool) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return !*gone
 }
 
 // OnUpdate calls fn after each transaction that changed the document, in commit order and outside the lock, with the
@@ -147,7 +144,7 @@ func (f *feed) listen(l *updateListener) (stop func()) {
 	return func() {
 		f.mu.Lock()
 		defer f.mu.Unlock()
-		l.gone = true
+		l.gone.Store(true)
 		var rest []*updateListener
 		for _, o := range f.listeners {
 			if o != l {
