@@ -90,7 +90,7 @@ func TestLiveConformance(t *testing.T) {
 	sessions := 0
 	for i := range uint64(30) {
 		seed := base*1000 + i
-		s := session{t: t, rng: rand.New(rand.NewPCG(seed, 17)), seed: seed, kind: kinds[i%6], gc: i%5 != 0}
+		s := session{t: t, rng: rand.New(rand.NewPCG(seed, 17)), seed: seed, kind: kinds[i%6], gc: i%5 != 0, peerUndo: i%4 != 3}
 		s.start(one, two)
 		s.run()
 		s.compare()
@@ -109,9 +109,11 @@ type session struct {
 	seed uint64
 	kind string
 	gc   bool
-	fx   *fixture
-	all  []*live
-	log  [][]byte // updates in format v1
+
+	peerUndo bool
+	fx       *fixture
+	all      []*live
+	log      [][]byte // updates in format v1
 }
 
 var conformanceRoots = map[string]map[string]string{
@@ -154,6 +156,10 @@ func (s *session) run() {
 			l.undo.Undo()
 		case what == 6 && l.doc != nil:
 			l.undo.Redo()
+		case what == 5 && s.peerUndo:
+			s.emit(l, l.peer.ask(map[string]any{"undo": true}).U...)
+		case what == 6 && s.peerUndo:
+			s.emit(l, l.peer.ask(map[string]any{"redo": true}).U...)
 		case l.doc != nil:
 			edit(s.t, l.doc, func(tx *Txn) error { return s.edit(tx, l.doc) })
 		default:
