@@ -360,3 +360,54 @@ func fuzzedEdit(tx *Txn, d *Doc, what, n int) error {
 	}
 	return m.Delete(tx, fmt.Sprint("k", n%2))
 }
+
+// FuzzStates reads arbitrary state vectors, snapshots and positions against a document that holds something: none of
+// them changes it, and what reads is written the same way again.
+func FuzzStates(f *testing.F) {
+	f.Add([]byte{1, 77, 5}, true)
+	f.Add([]byte{1, 77, 1, 2, 3, 1, 77, 9}, false)
+	f.Add([]byte{0, 77, 4, 0x40}, true)
+	f.Add([]byte{1, 1, 't'}, true)
+	f.Add([]byte{2, 77, 4}, false)
+	f.Fuzz(func(t *testing.T, b []byte, v2 bool) {
+		format := V1
+		if v2 {
+			format = V2
+		}
+		d := typedDoc(t)
+		digest := d.Digest()
+		if u, err := d.EncodeUpdate(b); err == nil {
+			if _, _, err := Inspect(u); err != nil {
+				t.Fatalf("what is encoded for a state vector does not read: %v", err)
+			}
+		}
+		if s, err := DecodeSnapshot(b, format); err == nil {
+			for _, other := range []Format{V1, V2} {
+				again, err := DecodeSnapshot(s.Encode(other), other)
+				if err != nil || !again.Equal(s) {
+					t.Fatalf("snapshot %v became %v, %v", s, again, err)
+				}
+			}
+			if _, err := d.Restore(s); err == nil {
+				t.Fatal("a document that collects has restored a state")
+			}
+			_ = d.View(func(tx *ReadTxn) error {
+				for range d.Text("t").Changes(tx, ChangeOptions{Before: s}) {
+				}
+				for range d.Text("t").DeltaAt(tx, s) {
+				}
+				return nil
+			})
+		}
+		_ = d.View(func(tx *ReadTxn) error {
+			text := d.Text("t")
+			if i, ok := text.AbsPos(tx, RelPos(b)); ok && (i < 0 || i > text.Len(tx)) {
+				t.Fatalf("position %x is at %d of %d", b, i, text.Len(tx))
+			}
+			return nil
+		})
+		if d.Digest() != digest || d.selfCheck() != nil {
+			t.Fatal("reading has changed the document")
+		}
+	})
+}
