@@ -66,8 +66,10 @@ hostile:
 	COLLAB_QUIET=1 $(GO) test ./crdt -run '^TestHostileFiles$$' -count=1
 
 # Package crdt against real Yjs, by scenarios that a seed makes new: recorded ones (levels L1 to L5) and live sessions.
-# One seed unless SEEDS says how many, counting from SEED. Needs Node 20, and once the npm registry.
+# One seed unless SEEDS says how many, counting from SEED; each makes SCENARIOS of both.
+# Needs Node 20, and once the npm registry.
 SEED ?= 1
+SCENARIOS ?= 24
 CONFORMANCE_SEEDS = $(if $(filter file,$(origin SEEDS)),1,$(SEEDS))
 YJS_TOOLS = testdata/yjs/tools
 conformance:
@@ -75,9 +77,9 @@ conformance:
 	@tmp=$$(mktemp -d) && trap 'rm -rf "$$tmp"' EXIT && $(GO) test -c -o "$$tmp/judge" ./crdt && failed= && \
 	for seed in $$(seq $(SEED) $$(($(SEED) + $(CONFORMANCE_SEEDS) - 1))); do \
 		rm -rf "$$tmp/set"; \
-		(cd $(YJS_TOOLS) && node sets.mjs "$$tmp/set" $$seed 24 && node extras.mjs "$$tmp/set/extras" $$seed) >"$$tmp/log" || \
+		(cd $(YJS_TOOLS) && node sets.mjs "$$tmp/set" $$seed $(SCENARIOS) && node extras.mjs "$$tmp/set/extras" $$seed) >"$$tmp/log" || \
 			{ cat "$$tmp/log"; exit 1; }; \
-		if (cd crdt && COLLAB_YJS_FIXTURES="$$tmp/set" COLLAB_CONFORMANCE_SEED=$$seed \
+		if (cd crdt && COLLAB_YJS_FIXTURES="$$tmp/set" COLLAB_CONFORMANCE_SEED=$$seed COLLAB_CONFORMANCE_SESSIONS=$(SCENARIOS) \
 			"$$tmp/judge" -test.run '^(TestYjs|TestLive)') >"$$tmp/log" 2>&1; \
 		then echo "seed $$seed:" $$(grep -v PASS "$$tmp/log"); \
 		else cat "$$tmp/log"; failed="$$failed $$seed"; fi; \

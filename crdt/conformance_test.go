@@ -2,6 +2,7 @@ package crdt
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
@@ -88,7 +89,11 @@ func TestLiveConformance(t *testing.T) {
 	one, two := startYjs(t), startYjs(t)
 	kinds := []string{"text", "map", "array", "xml", "rich", "mixed"}
 	sessions := 0
-	for i := range uint64(30) {
+	count, err := strconv.ParseUint(cmp.Or(os.Getenv("COLLAB_CONFORMANCE_SESSIONS"), "24"), 10, 32)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range count {
 		seed := base*1000 + i
 		s := session{t: t, rng: rand.New(rand.NewPCG(seed, 17)), seed: seed, kind: kinds[i%6], gc: i%5 != 0, peerUndo: i%4 != 3}
 		s.start(one, two)
