@@ -95,7 +95,7 @@ func TestLiveConformance(t *testing.T) {
 	}
 	for i := range count {
 		seed := base*1000 + i
-		s := session{t: t, rng: rand.New(rand.NewPCG(seed, 17)), seed: seed, kind: kinds[i%6], gc: i%5 != 0, peerUndo: i%4 != 3}
+		s := session{t: t, rng: rand.New(rand.NewPCG(seed, 17)), seed: seed, kind: kinds[i%6], gc: (base+i)%5 != 0, peerUndo: (base+i)%4 != 3}
 		s.start(one, two)
 		s.run()
 		s.compare()
