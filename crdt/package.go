@@ -16,8 +16,9 @@
 // stores or forwards updates needs no document: MergeUpdates, DiffUpdate, UpdateStateVector, Convert, Inspect.
 //
 // NewUndo undoes what this replica did and leaves the edits of others alone. RelPos and AbsPos keep a cursor where it is
-// while others type. Snapshot and Restore bring back old states of a document made WithoutGC. Packages awareness and
-// ysync speak the protocols that Yjs programs use between each other.
+// while others type. Snapshot and Restore bring back old states of a document made WithoutGC; Text.Changes shows what came
+// and went between two, Authors who wrote which part. Packages awareness and ysync speak the protocols that Yjs programs
+// use between each other.
 //
 // # How it is built
 //
@@ -63,7 +64,7 @@
 //
 // What it does not promise: who wrote a struct. An update can claim any client ID, and a writer who forges its own
 // history (two contents for one clock) makes replicas differ for good. Bind client IDs to identities before applying,
-// with Inspect, and compare Digest to notice.
+// with Inspect, and compare Digest to notice. That somebody uses this document's own ID, OnClientConflict tells.
 //
 // Structs whose named neighbours lie in different sequences can only be forged. They become collected structs on every
 // replica; Yjs shows them somewhere. Neighbours that never were side by side are replaced in a fixed way; see SPEC.md.
