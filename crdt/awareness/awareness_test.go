@@ -218,3 +218,23 @@ func Example() {
 	}
 	// Output: 1 {"name":"Ann"}
 }
+
+// A cursor is shown as a relative position inside the state, and goes when its owner falls silent.
+func Example_cursor() {
+	now := time.Unix(1_000_000, 0)
+	ann, ben := New(1), New(2)
+	say := func(state string) {
+		update, _ := ann.Set(now, []byte(state))
+		change, _ := ben.Apply(now, update)
+		fmt.Println("added", change.Added, "updated", change.Updated)
+	}
+	say(`{"name":"Ann","cursor":null}`)
+	say(`{"name":"Ann","cursor":"AAECAA=="}`)
+	now = now.Add(Timeout)
+	_, change := ben.Tick(now) // every few seconds
+	fmt.Println("removed", change.Removed)
+	// Output:
+	// added [1] updated []
+	// added [] updated [1]
+	// removed [1]
+}

@@ -183,3 +183,54 @@ func Example() {
 	fmt.Println(client.Digest() == server.Digest())
 	// Output: true
 }
+
+// Two programs keep one document in step, as y-websocket clients and servers do: both say what they have, each answers
+// with what the other lacks, and from then on every edit goes out as it happens.
+func Example_session() {
+	type program struct {
+		doc   *crdt.Doc
+		inbox [][]byte // stands for a connection
+	}
+	ann, ben := &program{doc: crdt.New(crdt.WithClientID(1))}, &program{doc: crdt.New(crdt.WithClientID(2))}
+	write := func(p *program, s string) {
+		_ = p.doc.Update(func(tx *crdt.Txn) error { return p.doc.Text("t").Insert(tx, 0, s) })
+	}
+	connect := func(from, to *program) {
+		send := func(m ysync.Message) { to.inbox = append(to.inbox, ysync.Append(nil, m)) }
+		send(ysync.Hello(from.doc))
+		from.doc.OnUpdate(func(u []byte, o crdt.Origin) {
+			if o.Local { // what came from others goes no further
+				send(ysync.Message{Kind: ysync.Update, Payload: u})
+			}
+		})
+	}
+	receive := func(p, other *program) {
+		for ; len(p.inbox) > 0; p.inbox = p.inbox[1:] {
+			m, _, err := ysync.Read(p.inbox[0])
+			if err != nil {
+				return // and close the connection
+			}
+			if answer, err := ysync.Handle(p.doc, m); err == nil && answer != nil {
+				other.inbox = append(other.inbox, ysync.Append(nil, *answer))
+			}
+		}
+	}
+
+	write(ann, "tea ")
+	write(ben, "cake")
+	connect(ann, ben)
+	connect(ben, ann)
+	write(ann, "more ")
+	for len(ann.inbox)+len(ben.inbox) > 0 {
+		receive(ann, ben)
+		receive(ben, ann)
+	}
+	_ = ben.doc.View(func(tx *crdt.ReadTxn) error {
+		fmt.Println(ben.doc.Text("t").String(tx))
+		return nil
+	})
+	fmt.Println(ann.doc.Digest() == ben.doc.Digest())
+	// Output:
+	// more tea cake
+	// true
+}
