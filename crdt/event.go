@@ -464,7 +464,7 @@ func (t *Txn) listDelta(b *branch, cs []change) []ListDelta {
 
 // text returns the text of an item's clocks [from, to).
 func (d *Doc) text(it *item, from, to uint32) string {
-	p := cutFront(kindString, d.payload(it), from-it.clock)
+	p := cutFront(kindString, d.payload(it), it.len, from-it.clock)
 	end, inPair := lib0.UTF16Index(p, int(to-from))
 	if inPair {
 		return string(p[:end]) + replacement

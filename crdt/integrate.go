@@ -248,7 +248,7 @@ func (t *Txn) takePayload(it *item, s *source, offset uint32) {
 		return
 	}
 	if offset > 0 {
-		content = cutFront(s.kind, content, offset)
+		content = cutFront(s.kind, content, s.len, offset)
 	}
 	it.off = d.arena.add(content)
 	it.size = uint32(len(d.arena.buf)) - it.off

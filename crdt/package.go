@@ -36,6 +36,7 @@
 //	   │ structs.go  per client: handles in clock order       ID → item         │
 //	   │ branch.go   per shared type: a list and a map of items                 │
 //	   │ index.go    per long list: B-tree            position ↔ item           │
+//	   │ inforce.go  per formatted text: sums in that tree   item → attributes  │
 //	   │ arena.go    the bytes of all contents, append-only, compacted          │
 //	   └────────────────────────────────────────────────────────────────────────┘
 //	                        │ commit.go: events (event.go, richevent.go), steps to undo (undo.go), clean-up, collect
@@ -73,5 +74,6 @@
 //
 // A Doc may be used from many goroutines. Update and ApplyUpdate exclude each other and all readers. Observers run one
 // at a time, in the order of commits, on a goroutine that has just committed, with no lock held; they may use the
-// document. Handles (Text, Map, …) are values to keep or throw away. A Txn must not leave its function.
+// document. EncodeUpdate keeps writers out only while it copies what it needs (capture.go), not while it encodes.
+// Handles (Text, Map, …) are values to keep or throw away. A Txn must not leave its function.
 package crdt
