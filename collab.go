@@ -72,7 +72,8 @@ type Node struct {
 }
 
 // Open starts a node. With no options its state is under os.UserConfigDir and its key in the operating system's
-// keychain; where there is no usable keychain it fails with keystore.ErrUnavailable or ErrLocked and changes nothing.
+// keychain; where there is no usable keychain it fails with keystore.ErrUnavailable, ErrLocked, ErrDenied or ErrTimeout
+// and changes nothing.
 // A directory that another process has open gives [ErrInUse]; other failures are [ErrKeyMissing], [ErrDamaged],
 // [ErrDiskFull], or of the key store. ctx bounds the start only; the node lives until Close.
 func Open(ctx context.Context, opts ...Option) (_ *Node, err error) {

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/studio-whip/collab/internal/testbed/mutant"
 	"github.com/studio-whip/collab/internal/testbed/scenario"
 	"github.com/studio-whip/collab/internal/wire"
 )
@@ -177,25 +178,14 @@ func FuzzTokenKey(f *testing.F) {
 	})
 }
 
-// mutants are a whole record, every way to cut it short, and every way to flip one bit.
-func mutants(whole []byte) [][]byte {
-	out := [][]byte{whole, append(bytes.Clone(whole), 0)}
-	for i := range whole {
-		flipped := bytes.Clone(whole)
-		flipped[i] ^= 1 << (i % 8)
-		out = append(out, whole[:i], flipped)
-	}
-	return out
-}
-
 func TestScenario067HostileTokenRecords(t *testing.T) {
 	scenario.Run(t, 67, "a secret sealed to a token and a token's public key, whole, cut anywhere, each byte flipped: "+
 		"no panic, typed errors, and what decodes encodes to the same bytes", func(t *testing.T) {
 		v := golden(t)
-		for _, raw := range mutants(unhex(t, v.Sealed)) {
+		for raw := range mutant.Of(unhex(t, v.Sealed)) {
 			checkSealed(t, raw)
 		}
-		for _, raw := range mutants(unhex(t, v.Public)) {
+		for raw := range mutant.Of(unhex(t, v.Public)) {
 			checkTokenKey(t, raw)
 		}
 	})

@@ -49,7 +49,7 @@ func open(profile string, g *gate.Gate, ready func(context.Context) error) (*Rin
 	if err := checkProfile(profile); err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), readyTimeout)
 	defer cancel()
 	if err := ready(ctx); err != nil {
 		return nil, late(err)
