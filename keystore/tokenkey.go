@@ -125,6 +125,7 @@ func OpenSealed(pq crypto.Decapsulator, half ecdh.KeyExchanger, purpose, sealed 
 	if err != nil {
 		return nil, fmt.Errorf("keystore: private key of a token: %w", err)
 	}
+	// Not within secmem.Do: a device is reached through C, and Go 1.26 crashes where runtime/secret meets cgo.
 	secret, err := hpke.Open(key, hpke.HKDFSHA256(), hpke.ChaCha20Poly1305(), sealInfo(r.Token, purpose), r.Sealed)
 	if device.failed != nil {
 		return nil, device.failed

@@ -136,6 +136,7 @@ func (r *Ring) get(name string) ([]byte, error) {
 		err = keystore.CheckSecret(secret)
 	}
 	if err != nil {
+		secmem.Wipe(secret)
 		// The cause may show a part of the value.
 		return nil, fmt.Errorf("%w: the keychain's item %q is not a secret that was stored here", keystore.ErrDamaged, name)
 	}

@@ -134,6 +134,8 @@ func (b *Bench) startDaemon(t *testing.T, name string) {
 	var log bytes.Buffer
 	b.daemon = exec.Command("pcscd", args...)
 	b.daemon.Stdout, b.daemon.Stderr = &log, &log
+	// It ends with the thread that starts it, the network's, and so with a test that crashes.
+	b.daemon.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	var err error
 	b.network.run(func() { err = b.daemon.Start() })
 	if err != nil {
