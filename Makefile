@@ -6,7 +6,7 @@ PLATFORMS = linux/amd64 darwin/arm64 windows/amd64
 # Rooms with concurrency or unsafe sharing to find; the pure rooms would only be slower.
 RACE = . ./crdt ./internal/feed ./internal/task ./internal/store ./internal/p2p ./keystore/... ./sync/... ./collabtest
 
-.PHONY: build test test-real race lint cross long fuzz simulate quickstart scenarios netns conformance hostile bench-crdt
+.PHONY: build test test-real race lint cross long fuzz simulate quickstart ceremony scenarios netns conformance hostile bench-crdt
 
 build:
 	CGO_ENABLED=0 $(GO) build ./...
@@ -40,6 +40,10 @@ cross:
 quickstart:
 	$(GO) run ./examples/quickstart
 
+# One person's master key: made, tried, lost in part and in whole, and made anew; with parts that are thrown away.
+ceremony:
+	$(GO) run ./examples/ceremony -demo
+
 # Two people in two network namespaces, over QUIC, over TCP and over neither. Root, iproute2 and nftables; else it says
 # why it skips.
 netns:
@@ -47,11 +51,13 @@ netns:
 	$(GO) run ./internal/testbed/netns bin/quickstart
 
 # What takes longer: each fuzz target for FUZZTIME, SEEDS simulations of twelve nodes, SEEDS (or ten) seeds against real
-# Yjs, then every test under the race detector in a random order.
+# Yjs, a hundred thousand mutated sets of shares, ceremonies killed at each step of each step, then every test under the
+# race detector in a random order.
 FUZZTIME ?= 10s
 SEEDS ?= 50
 long: CONFORMANCE_SEEDS = $(if $(filter file,$(origin SEEDS)),10,$(SEEDS))
 long: fuzz simulate conformance
+	COLLAB_LONG=1 $(GO) test -count=1 -v -timeout 60m -run 'Mutated|Killed' ./genesis/...
 	$(GO) test -race -shuffle=on -count=1 ./...
 
 # A seed that fails is repeated by: go test ./collabtest -run TestSimulation -v -seed N

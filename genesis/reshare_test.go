@@ -308,6 +308,24 @@ func TestReshareWithoutAJournalBefore(t *testing.T) {
 	s.checkSound(t)
 }
 
+// Shares that nobody named when a new journal began may be anywhere: enough of them are the key.
+func TestUnlocatedSharesCountAsKnown(t *testing.T) {
+	for named, want := range map[int]Owed{4: OwedNothing, 2: OwedRekey} {
+		s := &studio{notes: newNotes(), kept: new(keptRoot)}
+		s.shelves, s.custodians = shelves(5)
+		s.kept.root = found(t, newFounder(t, 1).founding(2, s.custodians...))
+		c := s.change()
+		c.From = s.custodians[:named]
+		c.Next.Custodians = s.custodians[:2]
+		if _, err := Refresh(t.Context(), rand.Reader, c); err != nil {
+			t.Fatal(err)
+		}
+		if got := s.condition(t); got.Owed != want {
+			t.Errorf("%d of 5 custodians named: %+v, want %v", named, got, want)
+		}
+	}
+}
+
 // A journal does not grow without end.
 func TestJournalIsBounded(t *testing.T) {
 	s := newStudio(t)

@@ -130,7 +130,7 @@ func (r *journalRecord) begin(root *Root, set *ShareSet, custodians []Custodian)
 	return nil
 }
 
-// locate notes where the shares of a set were found.
+// locate notes where the shares of a set were found. One that was not is anywhere: others may know it.
 func (r *journalRecord) locate(set *ShareSet, from []Custodian, answers []answer) {
 	s := setRecord{Ceremony: set.Ceremony, Key: set.RootPubHash, K: set.K}
 	for i, a := range answers {
@@ -139,6 +139,11 @@ func (r *journalRecord) locate(set *ShareSet, from []Custodian, answers []answer
 		}
 	}
 	slices.SortFunc(s.Places, func(a, b placeRecord) int { return int(a.X) - int(b.X) })
+	for x := uint8(1); x <= set.M; x++ {
+		if !slices.ContainsFunc(s.Places, func(p placeRecord) bool { return p.X == x }) {
+			s.Known |= 1 << (x - 1)
+		}
+	}
 	r.Sets = append(r.Sets, s)
 }
 

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	mathrand "math/rand/v2"
+	"os"
 	"strings"
 	"testing"
 
@@ -270,53 +271,70 @@ func mutate(rng *mathrand.Rand, t *testing.T, s []*shelf, good, foreign [][]byte
 	}
 }
 
-// 10 000 mutated share sets: never a wrong key (authorize checks each), and every failure is typed and names the
-// custodians whose shares were changed.
+// Mutated share sets, a hundred thousand in long runs: never a wrong key (authorize checks each), and every failure is
+// typed and names the custodians whose shares were changed. Among what is mixed in are shares of another project and of
+// the same key before it was cut anew.
 func TestMutatedShareSets(t *testing.T) {
-	s, c := shelves(3)
-	f := newFounder(t, 1)
-	root := found(t, f.founding(2, c...))
+	st := newStudio(t)
+	s, c := st.shelves, st.custodians
 	strangers, strangersC := shelves(3)
-	found(t, f.founding(2, strangersC...))
+	found(t, newFounder(t, 1).founding(2, strangersC...))
 	var good, foreign [][]byte
+	for i := range s {
+		for _, shelf := range []*shelf{strangers[i], s[i]} {
+			_, raw := shelf.only(t)
+			foreign = append(foreign, bytes.Clone(raw))
+		}
+	}
+	if _, err := Refresh(t.Context(), rand.Reader, st.change()); err != nil {
+		t.Fatal(err)
+	}
+	root := st.kept.root
 	for i := range s {
 		_, raw := s[i].only(t)
 		good = append(good, bytes.Clone(raw))
-		_, raw = strangers[i].only(t)
-		foreign = append(foreign, raw)
 	}
 	rng := mathrand.New(mathrand.NewPCG(1, 2))
-	sets, succeeded := 10_000, 0
-	if testing.Short() {
-		sets = 1000
+	sets, succeeded := 3000, 0
+	if os.Getenv("COLLAB_LONG") != "" {
+		sets = 100_000
 	}
 	for n := range sets {
 		mutate(rng, t, s, good, foreign)
-		places := map[int]bool{} // distinct good shares, by what the media really hold
+		intact := map[int]bool{} // distinct good shares, by what the media really hold
 		for i := range s {
 			_, raw := s[i].only(t)
 			for x := range good {
 				if bytes.Equal(raw, good[x]) {
-					places[x] = true
+					intact[x] = true
 				}
 			}
 		}
 		err := authorize(t, root, c...)
-		if (len(places) >= 2) != (err == nil) {
-			t.Fatalf("set %d: %d good shares, error %v", n, len(places), err)
+		if (len(intact) >= 2) != (err == nil) {
+			t.Fatalf("set %d: %d good shares, error %v", n, len(intact), err)
 		}
 		if err == nil {
 			succeeded++
 			continue
 		}
-		q := quorumError(t, err, len(places), 2)
+		q := quorumError(t, err, len(intact), 2)
+		blamed := 0
 		for label, answer := range q.Answers {
-			if answer != nil && !errors.Is(answer, ErrShareCorrupt) && !errors.Is(answer, ErrShareForeignProject) &&
-				!errors.Is(answer, ErrShareDuplicate) {
+			if answer == nil {
+				continue
+			}
+			blamed++
+			if !errors.Is(answer, ErrShareCorrupt) && !errors.Is(answer, ErrShareForeignProject) &&
+				!errors.Is(answer, ErrShareDuplicate) && !errors.Is(answer, ErrShareOtherCeremony) {
 				t.Fatalf("set %d: %s: untyped answer %v", n, label, answer)
 			}
 		}
+		if blamed != len(s)-len(intact) {
+			t.Fatalf("set %d: %d custodians were named, %d shares are bad: %v", n, blamed, len(s)-len(intact), err)
+		}
 	}
+	t.Logf("%d sets, %d of them with enough good shares", sets, succeeded)
 	if succeeded == 0 || succeeded == sets {
 		t.Fatalf("%d of %d sets succeeded: the mutations prove nothing", succeeded, sets)
 	}

@@ -58,6 +58,7 @@ var floors = map[string]int{
 	"sync/coordinator":                 9,
 	"":                                 10,
 	"examples/quickstart":              11,
+	"examples/ceremony":                11,
 	"collabtest":                       11,
 	"internal/arch":                    testOnly,
 	"internal/testbed/scenario/report": testOnly,
@@ -98,4 +99,5 @@ var fences = map[string][]string{
 	"github.com/libp2p/go-libp2p-pubsub":   {"sync/live"},
 	"github.com/marcopolo/simnet":          {"collabtest"},
 	"github.com/prometheus/client_golang":  {"", "sync/coordinator"},
+	"golang.org/x/term":                    {"examples/"},
 }
