@@ -8,7 +8,8 @@
 //   - [OwnPhrase] is [Phrase] under words that the person chooses, over a floor of strength.
 //
 // Each returns from Keep only when the share is durable and has been read back from its medium, and never replaces
-// another share. [Solo] puts three of them together for one person. A ceremony should use places that do not fail together: no two of them on one disk.
+// another share. [Solo] puts three of them together for one person. A ceremony should use places that do not fail
+// together: no two of them on one disk. [Journal] keeps the journal of ceremonies in a key store.
 //
 // Errors wrap [genesis.ErrNoShare] where there is nothing under a reference, [ErrDamaged], [ErrOccupied] or
 // [ErrWrongPhrase], or the failure of the medium. No error, label or file name holds a share or a phrase. SPEC.md of
