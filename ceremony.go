@@ -75,9 +75,6 @@ func TokenCustodian(t Token, name string, ask keystore.Prompt) Custodian {
 	return custodian.Token(t, name, ask)
 }
 
-// Authority is the rebuilt root key. It is valid only inside the function given to [Session.Authorize].
-type Authority = genesis.Authority
-
 // Authorize gathers a quorum of shares, rebuilds the root key, calls fn once and wipes the key, whatever fn returns.
 // It fails with *[QuorumError] if too few custodians have a good share; each custodian's answer is in it. What fn
 // returns comes back as it is.
@@ -86,8 +83,8 @@ func (s *Session) Authorize(ctx context.Context, from []Custodian, fn func(*Auth
 		return err
 	}
 	var own error
-	err := genesis.Authorize(ctx, s.membership.Root(), slices.Clone(from), func(a *Authority) error {
-		own = fn(a)
+	err := genesis.Authorize(ctx, s.membership.Root(), slices.Clone(from), func(a *genesis.Authority) error {
+		own = fn(&Authority{Authority: a, session: s})
 		return own
 	})
 	if own != nil {

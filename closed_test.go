@@ -65,6 +65,9 @@ func TestAfterClose(t *testing.T) {
 		"Session.Explain":          func() error { return of(s.Explain(collab.EventID{})) },
 		"Session.Invite":           func() error { return of(s.Invite(ctx, collab.InviteOptions{})) },
 		"Session.ReadEdit":         func() error { return of(s.ReadEdit(nil)) },
+		"Session.OfferToHold":      func() error { return s.OfferToHold(ctx, collab.Ceremony{}) },
+		"Session.PinRoot":          func() error { return s.PinRoot(ctx, collab.RootID{}) },
+		"Session.Vote":             func() error { return s.Vote(ctx, collab.ProposalID{}, true) },
 		"Session.Revoke":           func() error { return s.Revoke(ctx, collab.MemberID{1}, "") },
 		"Session.SetRole":          func() error { return s.SetRole(ctx, s.Me().ID, collab.RoleEditor) },
 		"Session.Status":           func() error { return s.Status().Err },
@@ -110,6 +113,12 @@ func TestAfterClose(t *testing.T) {
 				found = m.Name == "Ada"
 			}
 			return found
+		},
+		"Session.Proposals": func() bool {
+			for range s.Proposals() {
+				return false
+			}
+			return true
 		},
 		"Session.Name":   func() bool { return s.Name() == "The Last Reel" },
 		"Doc.Array":      func() bool { return doc.Array("scenes") != nil },

@@ -59,6 +59,8 @@ type Session struct {
 	told    Status // what StatusChanged said last; telling guards it
 
 	troubles troubles
+
+	proposed map[ProposalID]int // signatures that were missing when it was told of; owned by governanceChanged
 }
 
 // newSession brings up a project's tiers from the lowest to the highest; what came up is taken down if one fails.
@@ -409,6 +411,7 @@ func (s *Session) governanceChanged(c membership.Change) {
 			s.events.Send(MemberChanged{Member: s.member(m.Cert, c.After)})
 		}
 	}
+	s.rootChanged(c.RootBefore, c.RootAfter)
 	s.statusChanged()
 	if s.membership.Removed() {
 		s.node.tasks.Go("revoked", func(context.Context) error { s.revoked(); return nil })

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/studio-whip/collab/identity"
 	"github.com/studio-whip/collab/internal/secmem"
 )
 
@@ -97,9 +98,16 @@ func endCeremony(custodians []Custodian) {
 type Ceremony struct {
 	Threshold  int         // shares needed, at least 2
 	Custodians []Custodian // one share each; at least Threshold, at most MaxShares
+
+	// Holders, if there are any, make it the ceremony of a team: each of them keeps a key of their own, by a ceremony of
+	// their own, Threshold of them must sign, and there are no Custodians. A root is moved to a team; nothing is founded so.
+	Holders []identity.MemberID
 }
 
 func (c Ceremony) check() error {
+	if len(c.Holders) > 0 {
+		return fmt.Errorf("%w: it is a team's; each holder keeps a key by a ceremony of their own", ErrCeremony)
+	}
 	m := len(c.Custodians)
 	if m > MaxShares {
 		return fmt.Errorf("%w: %d custodians, at most %d are allowed", ErrCeremony, m, MaxShares)

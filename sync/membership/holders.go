@@ -209,6 +209,22 @@ func (p *Project) proposal(id genesis.RootID) (*genesis.Proposal, identity.Devic
 	return copied, o.from, err
 }
 
+// DeclineRoot puts a proposal away: it is neither shown nor taken again while the project is open. It fails with
+// [ErrUnknownProposal].
+func (p *Project) DeclineRoot(id genesis.RootID) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if _, ok := p.proposals[id]; !ok {
+		return fmt.Errorf("membership: decline: %w: %s", ErrUnknownProposal, id.Short())
+	}
+	if err := p.usable(); err != nil {
+		return err
+	}
+	delete(p.proposals, id)
+	p.declined[id] = true
+	return p.write(func(tx *store.Tx) error { return tx.Map(p.names.proposals).Delete(id[:]) })
+}
+
 // signWith signs with whichever of the owner's keys the proposal waits for.
 func (p *Project) signWith(ctx context.Context, prop *genesis.Proposal, own *genesis.Offer, from []genesis.Custodian) error {
 	now := p.reg.cfg.Now()
@@ -283,7 +299,7 @@ func (p *Project) mergeProposal(prop *genesis.Proposal, from identity.DeviceID) 
 	if err := p.usable(); err != nil {
 		return false, err
 	}
-	if prop.Parent.ID != p.events.Root().ID || p.chain.Get(prop.ID) != nil {
+	if prop.Parent.ID != p.events.Root().ID || p.chain.Get(prop.ID) != nil || p.declined[prop.ID] {
 		return false, nil // the root has moved meanwhile
 	}
 	o, known := p.proposals[prop.ID]

@@ -172,7 +172,7 @@ func (p *Project) adopt(ctx context.Context, code *invite.Code, w *invite.Welcom
 	if err := p.settleRoot(ctx, code.Root, (*genesis.Chain).Settle); err != nil {
 		return err
 	}
-	if err := p.takeRoots(w.HostDevice.ID, w.Records[1:]); err != nil {
+	if err := p.TakeRoots(w.HostDevice.ID, w.Records[1:]); err != nil {
 		return err
 	}
 	if err := p.Pull(ctx, w.HostDevice.ID); err != nil {

@@ -46,6 +46,7 @@ type Project struct {
 	minting bool  // a timer for an owed epoch runs
 
 	proposals map[genesis.RootID]*openProposal     // for the place after the present root
+	declined  map[genesis.RootID]bool              // proposals that the owner put away
 	offers    map[identity.MemberID]*genesis.Offer // to hold the next root, as far as they are known here
 	offer     *genesis.Offer                       // this device's owner's
 
@@ -58,7 +59,7 @@ func (r *Registry) newProject(cfg Config, root *genesis.Root) *Project {
 		reg: r, cfg: cfg, id: root.Project, first: root, self: r.cfg.Self, names: namesOf(root.Project),
 		log: r.cfg.Logger.With("project", root.Project.Short()), tasks: task.New(context.Background()),
 		events: governance.NewLog(root), chain: genesis.NewChain(root), book: map[identity.DeviceID]*addressRecord{},
-		proposals: map[genesis.RootID]*openProposal{}, offers: map[identity.MemberID]*genesis.Offer{},
+		proposals: map[genesis.RootID]*openProposal{}, declined: map[genesis.RootID]bool{}, offers: map[identity.MemberID]*genesis.Offer{},
 	}
 	p.keys = newKeyring()
 	p.gate.departing = map[[32]byte]*identity.DeviceCert{}

@@ -190,7 +190,7 @@ func (p *Project) absorbRoots(r io.Reader, device identity.DeviceID) error {
 			return fmt.Errorf("%w: %s", ErrNotMember, device.Short())
 		}
 		if len(b.Records) > 0 {
-			if err := p.takeRoots(device, b.Records); err != nil {
+			if err := p.TakeRoots(device, b.Records); err != nil {
 				return err
 			}
 		}

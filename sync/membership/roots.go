@@ -41,15 +41,15 @@ func (p *Project) noteRoot() (before, after RootStatus) {
 	return before, after
 }
 
-// takeRoots adds received records to the chain, in their order, and makes durable and visible what is new. It stops at
-// the first that is refused; those before it stay.
-func (p *Project) takeRoots(from identity.DeviceID, raws [][]byte) error {
+// TakeRoots adds signed records that a device, or a medium that carries them, has brought to the chain, in their order, and
+// makes durable and visible what is new. It stops at the first that is refused; those before it stay.
+func (p *Project) TakeRoots(from identity.DeviceID, raws [][]byte) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.addRoots(from, raws)
 }
 
-// addRoots is takeRoots with p.mu held.
+// addRoots is TakeRoots with p.mu held.
 func (p *Project) addRoots(from identity.DeviceID, raws [][]byte) error {
 	if err := p.usable(); err != nil {
 		return err

@@ -243,7 +243,7 @@ func TestScenario13OfflinePeerWalks(t *testing.T) {
 			next, keys = soloNext(t, chain[len(chain)-1], keys, anna.self, "again")
 			chain = append(chain, next)
 		}
-		if err := pa.takeRoots(anna.self.Device.ID, raws(chain[1:3]...)); err != nil {
+		if err := pa.TakeRoots(anna.self.Device.ID, raws(chain[1:3]...)); err != nil {
 			t.Fatal(err)
 		}
 		reach(t, 3, pa)
@@ -363,7 +363,7 @@ func TestScenario72LateForkAtPeers(t *testing.T) {
 		converge(t, pa, pb, pc)
 		first := pa.Root()
 		second, _ := soloNext(t, first, solo, berta.self, "to berta")
-		if err := pb.takeRoots(berta.self.Device.ID, raws(second)); err != nil {
+		if err := pb.TakeRoots(berta.self.Device.ID, raws(second)); err != nil {
 			t.Fatal(err)
 		}
 		reach(t, 2, pa, pb, pc)
