@@ -122,15 +122,11 @@ func (s *Session) Proposals() iter.Seq[Proposal] {
 }
 
 func (s *Session) proposals() []Proposal {
-	st := s.membership.State()
 	var out []Proposal
 	for _, x := range s.membership.RootProposals() {
 		p := Proposal{
 			ID: ProposalID(x.ID), Kind: ProposalRoot, Reason: x.Next.Reason, Threshold: int(x.Next.Policy.Threshold),
-			Waiting: x.Now, Needed: x.Before, Mine: x.Mine, Ends: x.Expires,
-		}
-		if d, ok := st.Device(x.From); ok {
-			p.By = d.Member
+			By: x.By, Waiting: x.Now, Needed: x.Before, Mine: x.Mine, Ends: x.Expires,
 		}
 		for _, h := range x.Next.Holders {
 			p.Holders = append(p.Holders, h.Member)
@@ -172,6 +168,9 @@ func (s *Session) rootChanged(before, after membership.RootStatus) {
 	if before.Current.ID != after.Current.ID {
 		s.log.Info("collab: the root has moved", "version", after.Current.N, "root", after.Current.ID.Short())
 		s.events.Send(RootChanged{From: before.Current.ID, To: after.Current.ID, Version: after.Current.N})
+		if err := s.markRoot(s.node.life); err != nil && s.node.life.Err() == nil {
+			s.storeFailed(err)
+		}
 	}
 	if f := after.View.Fork; f != nil && (before.View.Fork == nil || len(before.View.Fork.Records) != len(f.Records)) {
 		detail := fmt.Sprintf("%d records claim to be version %d:", len(f.Records), f.Version)

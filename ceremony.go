@@ -8,6 +8,7 @@ import (
 	"github.com/studio-whip/collab/genesis/custodian"
 	"github.com/studio-whip/collab/keystore"
 	"github.com/studio-whip/collab/keystore/osring"
+	"github.com/studio-whip/collab/sync/membership"
 )
 
 // Ceremony says who keeps the shares of a project's root key and how many of them must agree: Threshold of them, at
@@ -81,6 +82,9 @@ func TokenCustodian(t Token, name string, ask keystore.Prompt) Custodian {
 func (s *Session) Authorize(ctx context.Context, from []Custodian, fn func(*Authority) error) error {
 	if err := s.alive(); err != nil {
 		return err
+	}
+	if s.membership.SetBack() {
+		return wrap("authorize", membership.ErrRootBehind)
 	}
 	var own error
 	err := genesis.Authorize(ctx, s.membership.Root(), slices.Clone(from), func(a *genesis.Authority) error {

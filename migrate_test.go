@@ -3,6 +3,7 @@ package collab
 import (
 	"context"
 	"errors"
+	"os"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -276,5 +277,70 @@ func TestVotesThatAreRefused(t *testing.T) {
 	}
 	if ada.s.membership.Root().N != 1 || bob.s.membership.Root().N != 1 {
 		t.Error("the root has moved")
+	}
+}
+
+// A project's store that is set back to before the root moved, beside a vault that was not: the owner is told, and the old
+// shares open nothing, until a member brings the newer record.
+func TestStoreSetBack(t *testing.T) {
+	keys, dir := memory.New(), filepath.Join(t.TempDir(), "ada")
+	ada, bob := openPlayer(t, "Ada", WithDir(dir), WithKeyStore(keys)), openPlayer(t, "Bob", WithDir(filepath.Join(t.TempDir(), "bob")), WithKeyStore(memory.New()))
+	old, fresh := twoPlaces(t), twoPlaces(t)
+	ada.foundBy(t, old)
+	bob.join(t, ada)
+	agree(t, ada, bob)
+	id := ada.s.ID()
+	if err := ada.s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	stores, err := filepath.Glob(filepath.Join(dir, "p-*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	stores = slices.DeleteFunc(stores, func(name string) bool { return filepath.Ext(name) == ".lock" })
+	if len(stores) != 1 {
+		t.Fatalf("stores: %v", stores)
+	}
+	before, err := os.ReadFile(stores[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ada.s, err = ada.OpenProject(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+	ada.open(t)
+	if err := ada.s.Authorize(t.Context(), old.Custodians, func(a *Authority) error { return a.Migrate(t.Context(), fresh) }); err != nil {
+		t.Fatal(err)
+	}
+	version(t, 2, ada, bob)
+	until(t, "the mark is there", func() bool {
+		m, err := ada.home.rootMark(t.Context(), id)
+		return err == nil && m.n == 2
+	})
+	bobs := bob.s.ID()
+	if err := errors.Join(ada.s.Close(), bob.s.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(stores[0], before, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if ada.s, err = ada.OpenProject(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+	ada.open(t)
+	if ada.s.membership.Root().N != 1 {
+		t.Fatal("the store was not set back")
+	}
+	err = ada.s.Authorize(t.Context(), old.Custodians, func(*Authority) error { t.Error("the old root is back"); return nil })
+	if !errors.Is(err, ErrUnreachable) {
+		t.Errorf("the old shares: %v", err)
+	}
+	if bob.s, err = bob.OpenProject(t.Context(), bobs); err != nil {
+		t.Fatal(err)
+	}
+	bob.open(t)
+	version(t, 2, ada, bob)
+	if err := ada.s.Authorize(t.Context(), fresh.Custodians, func(*Authority) error { return nil }); err != nil {
+		t.Errorf("the new shares: %v", err)
 	}
 }

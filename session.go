@@ -3,6 +3,7 @@ package collab
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 	"log/slog"
 	"sync"
@@ -82,7 +83,11 @@ func newSession(n *Node, id ProjectID, start func(membership.Config) (*membershi
 			}
 		}
 	}()
-	s.membership, err = start(membership.Config{Store: st, JoinPolicy: n.cfg.policy()})
+	mark, err := n.home.rootMark(n.life, id)
+	if err != nil {
+		return nil, err
+	}
+	s.membership, err = start(membership.Config{Store: st, JoinPolicy: n.cfg.policy(), RootMark: mark.id})
 	if err != nil {
 		return nil, wrap("open the project", err)
 	}
@@ -96,6 +101,12 @@ func newSession(n *Node, id ProjectID, start func(membership.Config) (*membershi
 	}
 	if s.membership.Removed() { // also while the tiers came up
 		s.revoked()
+	}
+	if s.membership.SetBack() {
+		s.rootAlert(AlertRootBehind, fmt.Sprintf("version %d was in force on this device and is missing: its store was set back", mark.n))
+	}
+	if err := s.markRoot(n.life); err != nil {
+		return nil, err
 	}
 	record.Title = s.membership.Root().Title
 	if err := n.home.remember(record); err != nil {

@@ -100,7 +100,7 @@ const ProposalRoot ProposalKind = 1
 type Proposal struct {
 	ID        ProposalID
 	Kind      ProposalKind
-	By        MemberID   // who brought it
+	By        MemberID   // a present holder who has signed it
 	Reason    string     // for people
 	Holders   []MemberID // who will hold the root
 	Threshold int        // how many of them must sign then

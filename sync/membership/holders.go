@@ -22,7 +22,8 @@ type openProposal struct {
 // RootProposal is a proposal of the next root record.
 type RootProposal struct {
 	ID      genesis.RootID
-	From    identity.DeviceID // who brought it
+	From    identity.DeviceID // who brought it last
+	By      identity.MemberID // a present holder who has signed it
 	Parent  *genesis.Root
 	Next    *genesis.Root // what is proposed; the id is the hash of exactly this
 	Expires time.Time
@@ -42,6 +43,11 @@ func (p *Project) RootProposals() []RootProposal {
 			Mine: o.Needs(p.self.Device.Member),
 		}
 		x.Before, x.Now = o.Lacks()
+		for _, h := range slices.Backward(o.Parent.Holders) {
+			if signed, _ := o.Signed(h.Member); signed {
+				x.By = h.Member
+			}
+		}
 		out = append(out, x)
 	}
 	slices.SortFunc(out, func(a, b RootProposal) int { return bytes.Compare(a.ID[:], b.ID[:]) })
@@ -154,7 +160,7 @@ func (p *Project) ready() error {
 		return v.Upgrade
 	case v.Fork != nil:
 		return fmt.Errorf("%w: version %d", ErrRootFork, v.Fork.Version)
-	case v.Gap != nil || v.Current() != p.events.Root():
+	case p.setBack(), v.Gap != nil || v.Current() != p.events.Root():
 		return fmt.Errorf("%w: version %d counts", ErrRootBehind, p.events.Root().N)
 	}
 	return nil

@@ -63,6 +63,9 @@ type Config struct {
 	// JoinPolicy is asked about everybody who comes with a valid invite. Nil: they are admitted, except on an invite
 	// that asks for approval, which then stays pending.
 	JoinPolicy JoinPolicy
+	// RootMark is a root record that was in force before, zero if none is known. Until the store or a peer has it the
+	// project's store was set back, and nothing is signed for the root; see Project.SetBack.
+	RootMark genesis.RootID
 }
 
 // Registry holds the open projects of a node. It implements the transport's roster. It is safe for concurrent use.

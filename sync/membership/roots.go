@@ -33,6 +33,18 @@ func (p *Project) RootRecords() [][]byte {
 	return out
 }
 
+// SetBack reports whether a root record is missing that was in force before: [Config.RootMark].
+func (p *Project) SetBack() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.setBack()
+}
+
+// setBack is SetBack with p.mu held.
+func (p *Project) setBack() bool {
+	return !p.cfg.RootMark.IsZero() && p.chain.Get(p.cfg.RootMark) == nil
+}
+
 // noteRoot makes the root's standing visible and returns it with the one before. p.mu is held, and everything durable.
 func (p *Project) noteRoot() (before, after RootStatus) {
 	before = *p.rootNow.Load()
