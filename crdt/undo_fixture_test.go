@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"slices"
 	"testing"
+	"time"
 )
 
 // undoScenario was recorded from Yjs: client 21 edits, undoes and redoes beside a remote writer.
@@ -14,7 +15,13 @@ type undoScenario struct {
 	Roots      map[string]string
 	Client     uint64
 	Converged  bool
-	Steps      []struct {
+
+	All    bool // tracks every root, not Root alone
+	Join   bool // steps grow until Stop
+	Ignore bool // IgnoreRemoteMapChanges
+
+	Steps []struct {
+		Stop       bool
 		Ops        []fixtureOp
 		Undo, Redo *bool
 		Remote     []byte
@@ -27,9 +34,10 @@ type undoScenario struct {
 }
 
 func undoExtras(t testing.TB) (out []extra) {
-	var scenarios []undoScenario
+	var scenarios, more []undoScenario
 	loadExtras(t, "undo", &scenarios)
-	for n, sc := range scenarios {
+	loadExtras(t, "undo-options", &more)
+	for n, sc := range append(scenarios, more...) {
 		out = append(out, extra{fmt.Sprintf("undo %d (%s)", n, sc.Kind), func() error {
 			if _, err := sc.run(); sc.Converged { // else Yjs disagrees with itself
 				return err
@@ -70,7 +78,20 @@ func (sc *undoScenario) run() (sameBytes bool, err error) {
 		return err
 	})
 	far := New(WithClientID(99)) // gets everything as updates: nothing brought back may be taken for forged
-	u := NewUndo(d, UndoOptions{Scope: []Shared{scope}})
+	o := UndoOptions{Scope: []Shared{scope}, IgnoreRemoteMapChanges: sc.Ignore}
+	if sc.Join {
+		o.Window, o.Now = time.Hour, func() time.Time { return time.Unix(1e9, 0) }
+	}
+	u := NewUndo(d, o)
+	for name := range sc.Roots {
+		if sc.All && name != sc.Root {
+			_ = d.Update(func(tx *Txn) (err error) {
+				scope, err = fx.at(d, tx, []any{name})
+				return err
+			})
+			u.AddToScope(scope)
+		}
+	}
 	defer u.Close()
 	var emitted [][]byte
 	d.OnUpdate(func(b []byte, o Origin) {
@@ -80,6 +101,9 @@ func (sc *undoScenario) run() (sameBytes bool, err error) {
 	})
 	for i, step := range sc.Steps {
 		emitted = nil
+		if step.Stop {
+			u.StopCapturing()
+		}
 		switch {
 		case step.Undo != nil:
 			if got := u.Undo(); got != *step.Undo {
