@@ -14,6 +14,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/studio-whip/collab/crdt/lib0"
 )
 
 var start = time.Unix(1_000_000, 0)
@@ -178,8 +180,9 @@ func TestRefused(t *testing.T) {
 		"large state":  "\x01\x02\x01\x1e\"" + strings.Repeat("x", 28) + "\"",
 		"many clients": "\x04\x02\x01\x011\x03\x01\x011\x04\x01\x011\x05\x01\x011",
 	} {
-		if _, err := a.Apply(start, []byte(u)); err == nil {
-			t.Errorf("%s: accepted", name)
+		var where *lib0.Error
+		if _, err := a.Apply(start, []byte(u)); !errors.As(err, &where) || where.Reason == "" || where.Offset > len(u) {
+			t.Errorf("%s: %v", name, err)
 		}
 		for id := range a.States() {
 			t.Errorf("%s: a refused update left a state of %d", name, id)
