@@ -135,6 +135,7 @@ func (d *Doc) absorb(lr ref, l *item, rr ref, r *item) {
 // joinPayload gives the content of r to l. Pieces of one split lie side by side already.
 func (d *Doc) joinPayload(lr ref, l *item, rr ref, r *item) {
 	c := &d.clients[l.client]
+	c.joined(lr, rr, r.clock, l.size)
 	if l.off+l.size == r.off {
 		l.size += r.size
 		if c.openRun == rr {

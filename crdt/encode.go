@@ -87,6 +87,7 @@ type encoder struct {
 	notes   []byte   // of a capture
 	ids     []uint64 // client table of structs that are in no document
 	buf     []byte
+	cut     uint32 // see run
 
 	// merged writes like Yjs's mergeUpdates, which Yjs uses as soon as anything is pending: the mark that an item
 	// belongs to a map key is left out where the key itself is not written.
@@ -115,8 +116,9 @@ func (e *encoder) live(cs []since) {
 		e.runHead(r, nil)
 		list := &d.clients[c.client].list
 		for p, n := r.at, r.stored; n > 0; n-- {
+			e.cut = r.cut
 			e.item(d.items.at(list.at(p)), r.offset)
-			r.offset = 0
+			r.offset, r.cut = 0, 0
 			p, _ = list.next(p)
 		}
 	}
@@ -155,6 +157,7 @@ type run struct {
 	at     pos    // of the first of the stored structs
 	stored int    // how many there are
 	offset uint32 // units of the first one that are left out
+	cut    uint32 // how many bytes of its content that is, 0 if unknown
 	end    uint32 // clock behind the stored ones
 }
 
@@ -163,7 +166,7 @@ func (d *Doc) runOf(c since, waiting []*pendingStruct) run {
 	cl := &d.clients[c.client]
 	r := run{client: c.client}
 	if cl.state > c.clock {
-		r.at, r.offset = d.startAt(cl, c.clock)
+		r.at, r.offset, r.cut = d.startAt(cl, c.clock)
 		r.first = d.items.at(cl.list.at(r.at)).clock + r.offset
 		r.stored, r.end = cl.list.countFrom(r.at), cl.state
 		return r
@@ -201,16 +204,19 @@ func (e *encoder) waiting(at uint32, waiting []*pendingStruct) {
 
 // startAt finds where to begin writing for a replica that knows a client up to clock. A surrogate pair is not cut: the
 // replica leaves out the unit it has.
-func (d *Doc) startAt(cl *client, clock uint32) (p pos, offset uint32) {
+func (d *Doc) startAt(cl *client, clock uint32) (p pos, offset, cut uint32) {
 	p = cl.list.find(clock)
 	it := d.items.at(cl.list.at(p))
 	offset = clock - it.clock
+	if s := cl.seam; cl.before == clock && s.clock == clock && s.item == cl.list.at(p) && offset > 0 {
+		return p, offset, s.at
+	}
 	if offset > 0 && it.kind == kindString && it.size != it.len {
 		if _, inPair := lib0.UTF16Index(d.payload(it), int(offset)); inPair {
 			offset--
 		}
 	}
-	return p, offset
+	return p, offset, 0
 }
 
 // countFrom is how many structs lie at p and behind.
@@ -329,7 +335,9 @@ func (e *encoder) head(k kind, oc, ock, rc, rck uint32, sub bool) {
 
 // content writes what an item holds, leaving out the first offset units.
 func (e *encoder) content(k kind, typeRef uint8, p []byte, length, offset uint32) {
-	if offset > 0 {
+	if offset > 0 && e.cut > 0 && len(p) > 0 {
+		p = p[e.cut:]
+	} else if offset > 0 {
 		p = cutFront(k, p, length, offset)
 	}
 	switch k {

@@ -290,6 +290,7 @@ func (t *Txn) extend(s *source, own uint32) bool {
 // lengthen appends text to the last struct of its client, in place.
 func (t *Txn) lengthen(r ref, it *item, text []byte, units uint32) {
 	d := t.doc
+	d.clients[it.client].joined(r, 0, it.end(), it.size)
 	d.appendPayload(r, it, text)
 	it.len += units
 	d.clients[it.client].state += units

@@ -106,6 +106,7 @@ func (d *Doc) splitPayload(lr ref, l, r *item, diff uint32) {
 // splitPair divides text inside the surrogate pair that starts at byte at. Both halves become U+FFFD, as in Yjs.
 func (d *Doc) splitPair(l, r *item, at int) {
 	a := &d.arena
+	d.clients[l.client].seam = seam{} // bytes become fewer
 	left, right := l.off, l.off+uint32(at)+4
 	rest := r.size - uint32(at) - 4
 	l.off = a.add(a.buf[left : left+uint32(at)])

@@ -149,4 +149,26 @@ type client struct {
 	// before is the state at the start of transaction txn.
 	txn    uint64
 	before uint32
+	seam   seam
+}
+
+// seam is where, in the content of an item, what a transaction has appended begins: the unit that starts at a clock starts
+// at a byte. An update tells only what is behind it, and without it would search it from the start of the item:
+//
+//	"hello wor" + "l"      clock 9, byte 9
+type seam struct {
+	item  ref
+	clock uint32
+	at    uint32
+}
+
+// joined notes that content of a client from a clock on became the end of an item, behind as many bytes. r is the item
+// that held it, if any did.
+func (c *client) joined(l, r ref, clock, bytes uint32) {
+	switch {
+	case r != 0 && c.seam.item == r:
+		c.seam.item, c.seam.at = l, c.seam.at+bytes
+	case clock == c.before:
+		c.seam = seam{l, clock, bytes}
+	}
 }
