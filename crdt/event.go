@@ -138,13 +138,12 @@ type change struct {
 // changes is what a transaction did to one branch.
 type changes struct {
 	list  []change
-	marks bool     // formatting changed
+	marks []ref    // formatting that came or went
 	subs  []uint32 // keys touched
 }
 
 // events computes what observers are to hear. It looks at what changed only: every new or deleted item is placed by the
-// position index, so that the cost does not grow with the document. Formatted text is the exception: what a change means
-// depends on the marks before it.
+// position index, so that the cost does not grow with the document.
 func (t *Txn) events() []call {
 	if len(t.dirty) == 0 {
 		return nil
@@ -240,11 +239,11 @@ func (t *Txn) event(b *branch, c *changes) (Event, bool) {
 	}
 	d := t.doc
 	e := Event{Origin: t.origin, Target: d.handle(b)}
-	if len(c.list) > 0 || c.marks {
+	if len(c.list)+len(c.marks) > 0 {
 		switch b.typeRef {
 		case typeText, typeXMLText:
 			if b.hasFormat {
-				e.Text = t.richDelta(b)
+				e.Text = t.richDelta(b, c)
 			} else {
 				e.Text = t.textDelta(b, c.list)
 			}
@@ -279,7 +278,7 @@ func (t *Txn) changes() map[*branch]*changes {
 		case it.sub != 0:
 			c.subs = append(c.subs, it.sub)
 		case it.kind == kindFormat:
-			c.marks = true
+			c.marks = append(c.marks, r)
 		case it.kind.countable() && added != it.deleted():
 			c.list = append(c.list, change{r: r, from: from, to: to, added: added})
 		}
