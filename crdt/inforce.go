@@ -42,24 +42,43 @@ type keySum struct {
 	since ref    // the first one that switches it on behind all that switch it off, 0 if off
 }
 
-// addSums makes of what some marks do what they do together with more behind them.
+// addSums makes of what some marks do what they do together with more behind them. It works from the highest key down,
+// so that acc can grow where it is.
 func addSums(acc, more []keySum) []keySum {
-	i := 0
+	fresh, i := 0, 0
 	for _, s := range more {
 		for i < len(acc) && acc[i].key < s.key {
 			i++
 		}
 		if i == len(acc) || acc[i].key != s.key {
-			acc = slices.Insert(acc, i, s)
-			continue
+			fresh++
 		}
-		if was := acc[i]; !s.reset && was.since != 0 {
-			s.since = was.since
+	}
+	i = len(acc) - 1
+	acc = slices.Grow(acc, fresh)[:len(acc)+fresh]
+	for j, to := len(more)-1, len(acc)-1; j >= 0; to-- {
+		switch {
+		case i >= 0 && acc[i].key > more[j].key:
+			acc[to] = acc[i]
+			i--
+		case i >= 0 && acc[i].key == more[j].key:
+			acc[to] = acc[i].then(more[j])
+			i, j = i-1, j-1
+		default:
+			acc[to] = more[j]
+			j--
 		}
-		s.reset = s.reset || acc[i].reset
-		acc[i] = s
 	}
 	return acc
+}
+
+// then is what the marks of a key do together with later ones.
+func (s keySum) then(more keySum) keySum {
+	if !more.reset && s.since != 0 {
+		more.since = s.since
+	}
+	more.reset = more.reset || s.reset
+	return more
 }
 
 // markIndex returns the index of marks, with room for every node.
