@@ -61,6 +61,7 @@ var floors = map[string]int{
 	"examples/ceremony":                11,
 	"collabtest":                       11,
 	"internal/arch":                    testOnly,
+	"internal/hygiene":                 testOnly,
 	"internal/testbed/scenario/report": testOnly,
 }
 
