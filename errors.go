@@ -74,6 +74,8 @@ var (
 	// somebody they trust and called [Session.PinRoot].
 	ErrRootFork = errors.New("collab: the root is forked")
 
+	// ErrUnfinished means that a ceremony was interrupted: call [Session.ResumeCeremony] with all custodians.
+	ErrUnfinished = genesis.ErrUnfinished
 	// ErrNoShare means that a custodian holds no share of this project's ceremony: ask another one.
 	ErrNoShare = genesis.ErrNoShare
 )

@@ -61,6 +61,8 @@ type Session struct {
 
 	troubles troubles
 
+	ceremony sync.Mutex // held by whoever changes the root's shares
+
 	proposed map[ProposalID]int // signatures that were missing when it was told of; owned by governanceChanged
 }
 
