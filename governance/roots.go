@@ -286,3 +286,40 @@ func (l *Log) RootFrontier() []wire.ID {
 	heads := slices.DeleteFunc(l.Heads(), func(id EventID) bool { return id == EventID(l.root.Project) })
 	return sortedIDs(heads[:min(len(heads), genesis.MaxFrontier)])
 }
+
+// SettledBy returns the root record that a settled checkpoint settles: the one that it names, if the managers who signed it
+// are as many as the policy before that record asks for, in the state that the record's frontier names. Root holders settle
+// nothing, and without a manager there nothing is settled. The log must hold the frontier. Whether the checkpoint itself is
+// settled is for the caller to know.
+func (l *Log) SettledBy(checkpoint EventID) (genesis.RootID, bool) {
+	i, ok := l.h.byID[checkpoint]
+	if !ok || i == 0 {
+		return genesis.RootID{}, false
+	}
+	e := l.h.entries[i]
+	r := l.h.roots.known[e.root]
+	if e.rootAct || r == nil || r.N < 2 {
+		return genesis.RootID{}, false
+	}
+	before := l.h.roots.known[r.Prev]
+	in, held := l.frontier(r)
+	if before == nil || !held {
+		return genesis.RootID{}, false
+	}
+	var heads []int
+	for _, id := range r.Frontier {
+		heads = append(heads, l.h.byID[EventID(id)])
+	}
+	if len(heads) == 0 {
+		heads, in = []int{0}, bitset{}.with(0)
+	}
+	v := view{l.h, in, l.h.verdictBy(l.h.maximal(heads), before.N).void}
+	var signed []identity.MemberID
+	for _, s := range e.signers {
+		if v.standing(s.device) == Manager && !v.suspended(s.device) && !slices.Contains(signed, s.member) {
+			signed = append(signed, s.member)
+		}
+	}
+	need := min(int(before.Policy.ManagerQuorum), v.managers(identity.MemberID{}))
+	return r.ID, need > 0 && len(signed) >= need
+}

@@ -325,3 +325,30 @@ func (m *moved) newest(parent string, live []*genesis.Root, rng *mathrand.Rand) 
 	}
 	return fit[rng.IntN(len(fit))]
 }
+
+// Who settles a version: enough of the managers that its frontier knows, by the policy before it; not managers named
+// since, nor the root itself, nor the old holder's friends.
+func TestSettledBy(t *testing.T) {
+	m := newMoved(t, 2)
+	m.managers("B")
+	m.add("V", admitStep("A", "V", Viewer), "start")
+	v2 := m.move(m.root, m.at("V"))
+	m.tell(v2)
+	m.act("new", v2, grantStep("A", "V", Manager).byRoot(), "V")
+	sign := func(name string, root *genesis.Root, by string, with ...string) {
+		s := step{by: by, kind: 6, body: func(*team, *State) any { return ChainOpen{ChainNo: 9} }} // what it says is not looked at
+		m.act(name, root, s.and(with...), "new")
+	}
+	sign("two", v2, "A", "B")
+	sign("one", v2, "A")
+	sign("one old, one new", v2, "B", "V")
+	for name, want := range map[string]bool{"two": true, "one": false, "one old, one new": false, "new": false, "V": false} {
+		id, ok := m.log.SettledBy(m.ids[name])
+		if ok != want || ok && id != v2.ID {
+			t.Errorf("%s: %v, %s", name, ok, id.Short())
+		}
+	}
+	if _, ok := m.log.SettledBy(EventID{1}); ok {
+		t.Error("an unknown event settles")
+	}
+}
