@@ -2,6 +2,7 @@ package collab
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"slices"
@@ -55,6 +56,9 @@ func (a *Authority) Migrate(ctx context.Context, next Ceremony) error {
 		return err
 	}
 	const doing = "migrate the root"
+	if err := s.membership.RootReady(); err != nil {
+		return wrap(doing, err)
+	}
 	solo := len(next.Holders) == 0
 	if solo {
 		if err := s.membership.OfferToHold(ctx, next); err != nil {
@@ -76,6 +80,9 @@ func (a *Authority) Migrate(ctx context.Context, next Ceremony) error {
 		})
 	})
 	if err != nil {
+		if solo { // unless the new key is in the record all the same: then there is no offer any more
+			err = errors.Join(err, s.membership.WithdrawOffer(ctx, next.Custodians))
+		}
 		return wrap(doing, err)
 	}
 	if root := s.membership.Root(); root.ID != id {

@@ -344,3 +344,60 @@ func TestStoreSetBack(t *testing.T) {
 		t.Errorf("the new shares: %v", err)
 	}
 }
+
+// alert waits for a kind of alert.
+func alert(t *testing.T, alerts <-chan SecurityAlert, kind AlertKind) {
+	t.Helper()
+	for e := range alerts {
+		if e.Kind == kind {
+			if e.Detail == "" || kind.String() == "unknown alert" {
+				t.Errorf("an alert that says nothing: %+v", e)
+			}
+			return
+		}
+	}
+	t.Errorf("no alert of a %v", kind)
+}
+
+// The owner is told of a version that is missing, of a fork, which suspends nothing but the root, and of how it ends.
+func TestRootAlerts(t *testing.T) {
+	ada := newPlayer(t, "Ada")
+	old, second := twoPlaces(t), twoPlaces(t)
+	ada.foundBy(t, old)
+	alerts := Subscribe[SecurityAlert](t.Context(), ada.s)
+	first := ada.s.membership.Root()
+	rival := rivalOf(t, first, old, ada)
+	next, err := genesis.ParseNext(first, rival)
+	if err != nil {
+		t.Fatal(err)
+	}
+	third := rivalOf(t, next, old, ada) // the same shares: the rival keeps its key
+	take := func(raw []byte) {
+		t.Helper()
+		if err := ada.s.membership.TakeRoots(ada.self.Device.ID, [][]byte{raw}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	take(third)
+	alert(t, alerts, AlertRootBehind)
+	if err := ada.s.Authorize(t.Context(), old.Custodians, func(a *Authority) error { return a.Migrate(t.Context(), second) }); !errors.Is(err, ErrUnreachable) {
+		t.Fatalf("while a version is missing: %v", err)
+	}
+	take(rival)
+	version(t, 3, ada)
+	other := rivalOf(t, first, old, ada)
+	take(other)
+	alert(t, alerts, AlertRootFork)
+	if err := ada.s.Authorize(t.Context(), old.Custodians, func(a *Authority) error { return a.Migrate(t.Context(), second) }); !errors.Is(err, ErrRootFork) {
+		t.Fatalf("during a fork: %v", err)
+	}
+	ada.write(t, "Nothing is frozen. ")
+	if err := ada.s.PinRoot(t.Context(), RootID{1}); !errors.Is(err, ErrNoProposal) {
+		t.Errorf("a record that is not held: %v", err)
+	}
+	if err := ada.s.PinRoot(t.Context(), next.ID); err != nil {
+		t.Fatal(err)
+	}
+	alert(t, alerts, AlertLateRootFork)
+	version(t, 3, ada)
+}

@@ -78,6 +78,36 @@ func (p *Project) OfferToHold(ctx context.Context, c genesis.Ceremony) error {
 	return err
 }
 
+// WithdrawOffer takes this device's owner's offer back, if a record or an open proposal does not have it, and has the
+// custodians forget its shares.
+func (p *Project) WithdrawOffer(ctx context.Context, from []genesis.Custodian) error {
+	p.mu.Lock()
+	o := p.offer
+	err := p.usable()
+	for _, x := range p.proposals {
+		if h, ok := x.Next.Holder(p.self.Device.Member); ok && o != nil && h.Key.Equal(o.Key) {
+			o = nil // others may be signing it
+		}
+	}
+	if err == nil && o != nil {
+		p.offer = nil
+		delete(p.offers, o.Member)
+		err = p.write(func(tx *store.Tx) error { return tx.Map(p.names.meta).Delete(metaOffer) })
+	}
+	p.mu.Unlock()
+	if err != nil || o == nil || o.Shares == nil {
+		return err
+	}
+	errs := make([]error, len(from))
+	for i, c := range from {
+		ref := genesis.ShareRef{Project: p.id, Ceremony: o.Shares.Ceremony, X: byte(i + 1)}
+		if err := c.Forget(context.WithoutCancel(ctx), ref); err != nil {
+			errs[i] = &genesis.ShareError{Custodian: c.Label(), Err: err}
+		}
+	}
+	return errors.Join(errs...)
+}
+
 // HolderOffers returns with which keys members have offered to hold the root, as far as they are known here.
 func (p *Project) HolderOffers() map[identity.MemberID]genesis.Offer {
 	p.mu.Lock()
@@ -150,7 +180,15 @@ func (p *Project) ProposeRoot(ctx context.Context, d genesis.Draft, life time.Du
 	return prop.ID, nil
 }
 
-// ready says why no root record can be made or signed. p.mu is held.
+// RootReady says why no root record can be made or signed now: [ErrRootFork], [ErrRootBehind], a newer program is needed,
+// or the project has stopped.
+func (p *Project) RootReady() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.ready()
+}
+
+// ready is RootReady with p.mu held.
 func (p *Project) ready() error {
 	v := p.chain.View()
 	switch {

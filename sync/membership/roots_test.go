@@ -623,3 +623,42 @@ func TestForgedProposalsAndOffers(t *testing.T) {
 		t.Fatalf("the requester is gone: %v", err)
 	}
 }
+
+// An offer that is taken back leaves no shares, unless a proposal has it.
+func TestWithdrawOffer(t *testing.T) {
+	checkLeaks(t)
+	anna := newNode(t, "anna")
+	solo := custody()
+	p := anna.foundWith(solo)
+	c := custody()
+	if err := p.OfferToHold(timeout(t), c); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.WithdrawOffer(timeout(t), c.Custodians); err != nil {
+		t.Fatal(err)
+	}
+	if len(p.HolderOffers()) != 0 || c.Custodians[0].(*shelf).share != nil || c.Custodians[1].(*shelf).share != nil {
+		t.Error("something of it is left")
+	}
+	if err := p.OfferToHold(timeout(t), c); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.propose2(t, p.team(1, anna.self), solo); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.WithdrawOffer(timeout(t), c.Custodians); err != nil {
+		t.Fatal(err)
+	}
+	if len(p.HolderOffers()) != 1 || c.Custodians[0].(*shelf).share == nil {
+		t.Error("an offer that is proposed is gone")
+	}
+	if err := p.SignRoot(timeout(t), p.RootProposals()[0].ID, c.Custodians); err != nil {
+		t.Fatal(err)
+	}
+	if p.Root().N != 2 {
+		t.Error("the root did not move")
+	}
+	if err := p.WithdrawOffer(timeout(t), c.Custodians); err != nil || c.Custodians[0].(*shelf).share == nil {
+		t.Errorf("the shares of the root in force are gone: %v", err)
+	}
+}
