@@ -1,6 +1,9 @@
 package crdt
 
-import "sync"
+import (
+	"bytes"
+	"sync"
+)
 
 // capture is what encoding a document needs to know, copied while the lock is held, so that writers wait for the copying
 // only, which takes a fraction of the time.
@@ -20,8 +23,10 @@ type capture struct {
 
 	clients []client // for their IDs, which never change
 	arena   []byte
-	size    int // content of the items
 	merged  bool
+
+	gaps []gap  // scratch
+	out  []byte // the update; what is handed out is a copy that takes no more room than it needs
 }
 
 type capturedBlock struct {
@@ -36,8 +41,10 @@ var captures = sync.Pool{New: func() any { return new(capture) }}
 func (c *capture) release() {
 	const much = 1 << 16
 	clear(c.blocks)
-	if cap(c.items) <= much && cap(c.notes)+cap(c.deletes) <= 16*much {
-		*c = capture{blocks: c.blocks[:0], items: c.items[:0], notes: c.notes[:0], deletes: c.deletes[:0]}
+	if cap(c.items) <= much && cap(c.notes)+cap(c.deletes)+cap(c.out) <= 32*much {
+		*c = capture{
+			blocks: c.blocks[:0], items: c.items[:0], notes: c.notes[:0], deletes: c.deletes[:0], gaps: c.gaps[:0], out: c.out[:0],
+		}
 		captures.Put(c)
 	}
 }
@@ -57,7 +64,7 @@ func (d *Doc) capture(sv stateVector) *capture {
 		c.blocks = append(c.blocks, b)
 	}
 	e := encoder{doc: d, clients: d.clients, buf: c.deletes}
-	e.allDeletes()
+	c.gaps = e.allDeletes(c.gaps)
 	c.deletes = e.buf
 	return c
 }
@@ -83,9 +90,6 @@ func (c *capture) add(d *Doc, r run) {
 	for p, n := r.at, r.stored; n > 0; n-- {
 		c.items = append(c.items, *d.items.at(list.at(p)))
 		it := &c.items[len(c.items)-1]
-		if it.kind != kindType {
-			c.size += int(it.size)
-		}
 		if it.kind != kindGC && it.originClient == noClient && it.rightClient == noClient {
 			from := len(e.buf)
 			e.parent(it)
@@ -103,10 +107,7 @@ func (c *capture) add(d *Doc, r run) {
 
 // encode writes the update; no lock is held.
 func (c *capture) encode() []byte {
-	e := encoder{
-		clients: c.clients, arena: c.arena, notes: c.notes, merged: c.merged,
-		buf: make([]byte, 0, c.size+12*len(c.items)+len(c.notes)+len(c.deletes)+64),
-	}
+	e := encoder{clients: c.clients, arena: c.arena, notes: c.notes, merged: c.merged, buf: c.out}
 	e.uint(uint64(len(c.blocks)))
 	for i := range c.blocks {
 		b := &c.blocks[i]
@@ -118,5 +119,6 @@ func (c *capture) encode() []byte {
 		}
 		e.waiting(b.end, b.waiting)
 	}
-	return append(e.buf, c.deletes...)
+	c.out = append(e.buf, c.deletes...)
+	return bytes.Clone(c.out)
 }

@@ -402,42 +402,49 @@ func (e *encoder) deletes(ss []span, cs []since) []since {
 	return cs
 }
 
-// allDeletes writes everything that is deleted, and what is to be deleted once it arrives.
-func (e *encoder) allDeletes() {
+// allDeletes writes everything that is deleted, and what is to be deleted once it arrives. gs is scratch, which it returns.
+func (e *encoder) allDeletes(gs []gap) []gap {
 	d := e.doc
-	var cs []since
+	type group struct{ client, from, to int }
+	var groups []group
 	for c := range d.clients {
-		cs = append(cs, since{client: uint32(c)})
-	}
-	d.sortClients(cs)
-	n := 0
-	var ranges []byte
-	for _, c := range cs {
-		gs := d.deletedRanges(c.client)
-		if len(gs) == 0 {
-			continue
-		}
-		n++
-		ranges = lib0.AppendUvarint(ranges, d.clients[c.client].id)
-		ranges = lib0.AppendUvarint(ranges, uint64(len(gs)))
-		for _, g := range gs {
-			ranges = lib0.AppendUvarint(ranges, g.from)
-			ranges = lib0.AppendUvarint(ranges, g.to-g.from)
+		from := len(gs)
+		if gs = d.appendDeleted(gs, uint32(c)); len(gs) > from {
+			groups = append(groups, group{c, from, len(gs)})
 		}
 	}
-	e.uint(uint64(n))
-	e.buf = append(e.buf, ranges...)
+	slices.SortFunc(groups, func(a, b group) int { return cmp.Compare(d.clients[b.client].id, d.clients[a.client].id) })
+	e.uint(uint64(len(groups)))
+	for _, g := range groups {
+		e.uint(d.clients[g.client].id)
+		e.uint(uint64(g.to - g.from))
+		for _, r := range gs[g.from:g.to] {
+			e.uint(r.from)
+			e.uint(r.to - r.from)
+		}
+	}
+	return gs
 }
 
-// deletedRanges lists a client's deleted clocks, stored and pending, merged and ascending.
-func (d *Doc) deletedRanges(c uint32) []gap {
-	out := d.storedDeletes(c)
-	for _, g := range d.pending.deletes[c] { // beyond the stored clocks
-		if n := len(out); n > 0 && out[n-1].to >= g.from {
+// appendDeleted lists a client's deleted clocks, stored and pending, merged and ascending.
+func (d *Doc) appendDeleted(out []gap, c uint32) []gap {
+	start := len(out)
+	add := func(g gap) {
+		if n := len(out); n > start && out[n-1].to >= g.from {
 			out[n-1].to = max(out[n-1].to, g.to)
 		} else {
 			out = append(out, g)
 		}
+	}
+	for _, ch := range d.clients[c].list.chunks {
+		for _, e := range ch.entries {
+			if it := d.items.at(e.ref); it.deleted() {
+				add(gap{uint64(it.clock), uint64(it.end())})
+			}
+		}
+	}
+	for _, g := range d.pending.deletes[c] { // beyond the stored clocks
+		add(g)
 	}
 	return out
 }
