@@ -32,7 +32,7 @@ func startYjs(tools string) (*yjs, error) {
 		return nil, errors.New("comparing with Yjs needs Node 20 (and npm, once): no node in PATH")
 	}
 	if _, err := os.Stat(filepath.Join(tools, "node_modules", "yjs")); err != nil {
-		return nil, fmt.Errorf("Yjs is not installed: run npm ci in %s", tools)
+		return nil, fmt.Errorf("no Yjs in %[1]s/node_modules: run npm ci in %[1]s", tools)
 	}
 	y := &yjs{cmd: exec.Command(node, "--expose-gc", "bench.mjs")}
 	y.cmd.Dir, y.cmd.Stderr = tools, os.Stderr
@@ -78,14 +78,14 @@ func (y *yjs) ask(question map[string]any, answer any) error {
 	}
 	line, err := y.out.ReadBytes('\n')
 	if err != nil {
-		return fmt.Errorf("Yjs went away: %w", err)
+		return fmt.Errorf("answer of Yjs: %w", err)
 	}
 	var failed struct{ Error string }
 	if err := errors.Join(json.Unmarshal(line, &failed), json.Unmarshal(line, answer)); err != nil {
-		return fmt.Errorf("Yjs answered %q: %w", line, err)
+		return fmt.Errorf("answer of Yjs, %q: %w", line, err)
 	}
 	if failed.Error != "" {
-		return fmt.Errorf("Yjs failed: %s", failed.Error)
+		return fmt.Errorf("run of Yjs: %s", failed.Error)
 	}
 	return nil
 }
