@@ -132,6 +132,9 @@ func (p *printer) field(field *types.Var, path string, asked bool, pointers int)
 
 // plain tells whether a type is bytes, or if that counts text, or a list of those.
 func (p *printer) plain(t types.Type, pointers int, text bool) bool {
+	if named, ok := types.Unalias(t).(*types.Named); ok && strings.HasSuffix(named.Obj().Name(), "ID") {
+		return false // an identifier, such as the one that a root is pinned to
+	}
 	switch u := t.Underlying().(type) {
 	case *types.Basic:
 		return text && u.Kind() == types.String

@@ -47,6 +47,8 @@ type NotAsked struct{ r Redacted }
 type TwoPointers struct{ h Hidden; secret **[]byte }
 type Named struct{ Peer PrivateKey }
 type Published struct{ SecretCommit []byte; PhraseBlob []byte; PassphraseID string; Key string }
+type ID [32]byte
+type Pinned struct{ pin ID; pins []ID }
 type Itself struct{ next *Itself; m map[string]*Itself }
 `
 
