@@ -22,9 +22,6 @@ const (
 	port   = 35963                   // of the first reader, within a network of its own; the second has the next
 )
 
-// Readers is how many readers a [Bench] has.
-const Readers = 2
-
 // Bench is a card reader daemon with two empty readers, which live as long as their test.
 //
 // The readers' driver listens on every address of its network for the card to connect, so the daemon has a network of

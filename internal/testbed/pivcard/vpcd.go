@@ -7,6 +7,9 @@ import (
 	"net"
 )
 
+// Readers is how many readers a [Bench] has.
+const Readers = 2
+
 // Control bytes of the virtual reader's protocol.
 const (
 	readerOff   = 0
