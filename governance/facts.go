@@ -3,6 +3,7 @@ package governance
 import (
 	"fmt"
 	"slices"
+	"sort"
 
 	"github.com/studio-whip/collab/crypto/sign"
 	"github.com/studio-whip/collab/genesis"
@@ -14,7 +15,7 @@ import (
 func (l *Log) facts(ev *Event) (*entry, error) {
 	e := &entry{
 		id: ev.ID, event: ev, kind: ev.Kind, body: ev.body, device: ev.Device, aseq: ev.Aseq, depth: ev.Depth,
-		holders: l.distinctKeys(ev.Holders), rootAct: len(ev.Holders) > 0, own: fine, creates: none,
+		holders: l.distinctKeys(ev.Holders), rootAct: len(ev.Holders) > 0, own: fine, creates: none, base: none,
 	}
 	for _, p := range ev.Parents {
 		i, ok := l.h.byID[p]
@@ -69,6 +70,9 @@ func (l *Log) findSigners(e *entry) error {
 		return err
 	}
 	e.author = author.member
+	if author.cert != nil {
+		e.ends = author.cert.NotAfter
+	}
 	if !e.rootAct {
 		e.signers = append(e.signers, signer{author.id, author.member})
 	}
@@ -94,15 +98,13 @@ func (l *Log) known(id identity.DeviceID, in bitset) (*deviceInfo, error) {
 	return nil, fmt.Errorf("%w: %s", ErrUnknownDevice, id.Short())
 }
 
-// lastAseq returns the greatest number of a device's events in a set, 0 if there is none.
+// lastAseq returns the greatest number of a device's events in a causally closed set, 0 if there is none. As each
+// event has its author's previous one in its past, the numbers there have no gap.
 func (h *history) lastAseq(d identity.DeviceID, in bitset) uint64 {
-	last := uint64(0)
-	for _, i := range h.authored[d] {
-		if in.has(i) {
-			last = max(last, h.entries[i].aseq)
-		}
-	}
-	return last
+	numbered := h.numbered[d]
+	return uint64(sort.Search(len(numbered), func(n int) bool {
+		return !slices.ContainsFunc(numbered[uint64(n)+1], in.has)
+	}))
 }
 
 // readBody takes over what replay needs of the body.
@@ -127,7 +129,87 @@ func (l *Log) readBody(e *entry) {
 		if b.Epoch != nil {
 			e.readEpoch(b.Epoch)
 		}
+	case *RoleDrop:
+		e.subject, e.about = b.Member, true
+	case *DeviceRemove:
+		e.target = b.Device
+		e.subject, e.about = l.h.ownerOf(b.Device, e.past)
+		if b.Epoch != nil {
+			e.readEpoch(b.Epoch)
+		}
+	case *Leave:
+		e.subject, e.about = e.author, true
+	case *Carry:
+		e.subject, e.about = b.record.Member, true
+		if d := l.h.anyDevice(b.record.Member, e.past); d != nil && b.record.Verify(d.identity) == nil {
+			e.revoked = b.record
+		}
+	default:
+		l.readRest(e)
 	}
+}
+
+// readRest takes over the bodies of the kinds that name other events or devices.
+func (l *Log) readRest(e *entry) {
+	switch b := e.body.(type) {
+	case *Endorse:
+		e.named = l.h.inPast(b.Events, e.past)
+	case *EquivocationProof:
+		if d, err := l.known(b.place.device, e.past); err == nil && b.verify(l.root.Project, d.cert.DK) == nil {
+			e.proof = &b.place
+			if x, err := parseHalf(b.A); err == nil {
+				e.proofPrev = x.prev
+			}
+		}
+	case *QuarantinePropose:
+		e.subject, e.about = b.Member, true
+	case *QuarantineVote:
+		e.vote(l.h, b)
+	case *LiftQuarantine:
+		if b.Device != nil {
+			e.target = *b.Device
+			e.subject, e.about = l.h.ownerOf(*b.Device, e.past)
+		} else {
+			e.subject, e.about = *b.Member, true
+		}
+	}
+}
+
+// vote finds the proposal that a vote is on.
+func (e *entry) vote(h *history, b *QuarantineVote) {
+	at := h.inPast([]EventID{b.Proposal}, e.past)
+	if len(at) == 1 && h.entries[at[0]].kind == KindQuarantinePropose {
+		e.named, e.subject, e.about = at, h.entries[at[0]].subject, true
+	}
+}
+
+// inPast returns the entries of those of ids that lie in a set.
+func (h *history) inPast(ids []EventID, past bitset) []int {
+	var out []int
+	for _, id := range ids {
+		if i, ok := h.byID[id]; ok && i != 0 && past.has(i) {
+			out = append(out, i)
+		}
+	}
+	return out
+}
+
+// anyDevice returns a device of a member that something in a set introduces, nil if nothing does.
+func (h *history) anyDevice(m identity.MemberID, in bitset) *deviceInfo {
+	for _, d := range h.owned[m] {
+		if slices.ContainsFunc(h.intro[d], in.has) {
+			return h.devices[d]
+		}
+	}
+	return nil
+}
+
+// ownerOf returns the member of a device that something in a set introduces.
+func (h *history) ownerOf(d identity.DeviceID, in bitset) (identity.MemberID, bool) {
+	if slices.ContainsFunc(h.intro[d], in.has) {
+		return h.devices[d].member, true
+	}
+	return identity.MemberID{}, false
 }
 
 func (e *entry) readEpoch(k *KeyEpoch) {

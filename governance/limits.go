@@ -37,3 +37,14 @@ const (
 	verdictsKept = 512
 	statesKept   = 128
 )
+
+// Caps of records that later kinds carry.
+const (
+	MaxEndorsed = 16 // acts that one Endorse brings back
+	MaxEvidence = 16 // events that a quarantine names as its grounds
+	MaxPrev     = 4  // checkpoints that a checkpoint follows
+
+	maxLastGood   = 16       // devices in a self-revocation
+	maxSelfRevoke = 16 << 10 // signed record
+	staleHorizon  = 24       // checkpoints after which what did not know of one counts for nothing
+)

@@ -22,7 +22,7 @@ type Log struct {
 func NewLog(root *genesis.Root) *Log {
 	return &Log{
 		root: root,
-		h: newHistory(root.Project, int(root.Policy.ManagerQuorum), int(root.Policy.Threshold),
+		h: newHistory(root.Project, policyOf(root.Policy),
 			deviceOf(root.Founder.Identity, root.Founder.Device)),
 		heads:   []int{0},
 		orphans: newOrphans(),
