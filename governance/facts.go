@@ -224,14 +224,13 @@ func (e *entry) readEpoch(k *KeyEpoch) {
 // counts for nothing.
 func (l *Log) readAdmission(e *entry, b *Admit) *admission {
 	a := &admission{}
-	id, err := identity.ParseIdentityCert(b.Identity)
-	if err != nil || id.Seq != 0 {
+	id, dev := e.event.readCertificates().identity, e.event.readCertificates().device
+	if id == nil {
 		a.fault = ReasonCertificate
 		return a
 	}
 	e.subject = id.Member()
-	dev, err := identity.ParseDeviceCert(b.Device)
-	if err != nil || dev.VerifyIdentity(id) != nil {
+	if dev == nil {
 		a.fault = ReasonCertificate
 		return a
 	}
@@ -263,6 +262,9 @@ func deviceOf(id *identity.IdentityCert, dev *identity.DeviceCert) *deviceInfo {
 // verify checks the signatures of an event whose facts are known: author, cosigners, root holders.
 func (l *Log) verify(e *entry) error {
 	ev := e.event
+	if ev.verified {
+		return nil
+	}
 	if err := l.verifyDevice(ev, e.device, ev.sigs[0]); err != nil {
 		return err
 	}
@@ -271,6 +273,11 @@ func (l *Log) verify(e *entry) error {
 			return err
 		}
 	}
+	return l.verifyHolders(ev)
+}
+
+// verifyHolders checks the signatures of the root holders.
+func (l *Log) verifyHolders(ev *Event) error {
 	for i, m := range ev.Holders {
 		key, err := l.holderKey(m)
 		if err != nil {

@@ -21,6 +21,9 @@ var update = flag.Bool("update", false, "write the golden vectors anew")
 
 var vectorFile = filepath.Join("..", "testdata", "governance", "events.json")
 
+// auditFile is the same log as an audit file.
+var auditFile = filepath.Join("..", "testdata", "governance", "audit.clba")
+
 // vectors is a whole small log that holds an event of every kind, and events that must be refused.
 type vectors struct {
 	Comment string
@@ -129,6 +132,13 @@ func writeVectors(t *testing.T) {
 	refuse("another project", "foreign", edit(func(c *eventCore) { c.Project[0]++ }))
 	refuse("depth too great", "event", edit(func(c *eventCore) { c.Depth++ }))
 	refuse("author unknown", "device", tm.make(chainStep("G", 1), "gone"))
+	var file bytes.Buffer
+	if err := tm.log.ExportAudit(&file); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(auditFile, file.Bytes(), 0o644); err != nil {
+		t.Fatal(err)
+	}
 	out, err := json.MarshalIndent(v, "", " ")
 	if err != nil {
 		t.Fatal(err)
@@ -197,6 +207,25 @@ func TestGoldenEvents(t *testing.T) {
 		if _, err := l.Add(unbase64(t, x.Raw)); err == nil || !errors.Is(err, classes[x.Class]) {
 			t.Errorf("%s: %v, want it refused as %s", x.Name, err, x.Class)
 		}
+	}
+}
+
+// The audit file of the vectors verifies, and exporting what was read gives its bytes.
+func TestGoldenAudit(t *testing.T) {
+	file, err := os.ReadFile(auditFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := VerifyAudit(bytes.NewReader(file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var again bytes.Buffer
+	if err := r.Log.ExportAudit(&again); err != nil || !bytes.Equal(again.Bytes(), file) {
+		t.Errorf("exported again it differs: %v", err)
+	}
+	if want := readVectors(t).Digest; r.Log.State().Digest().String() != want {
+		t.Errorf("state digest %s, want %s", r.Log.State().Digest(), want)
 	}
 }
 

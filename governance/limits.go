@@ -48,3 +48,5 @@ const (
 	maxSelfRevoke = 16 << 10 // signed record
 	staleHorizon  = 24       // checkpoints after which what did not know of one counts for nothing
 )
+
+const maxAuditEnd = 1 << 20 // end of an audit file

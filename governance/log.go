@@ -16,6 +16,7 @@ type Log struct {
 	heads   []int // ascending; 0 while there is no event
 	orphans orphans
 	states  map[string]*State
+	storage Storage // nil: whoever feeds the log keeps what it takes
 }
 
 // NewLog returns the log of a project that holds nothing but its verified root record of version 1.
@@ -59,6 +60,10 @@ func (l *Log) AddFrom(from string, raw []byte) (AddResult, error) {
 	if err != nil {
 		return AddResult{}, err
 	}
+	return l.addEvent(from, ev)
+}
+
+func (l *Log) addEvent(from string, ev *Event) (AddResult, error) {
 	if _, ok := l.h.byID[ev.ID]; ok {
 		return AddResult{}, nil
 	}
@@ -76,7 +81,7 @@ func (l *Log) AddFrom(from string, raw []byte) (AddResult, error) {
 	}
 	res := AddResult{Added: []EventID{ev.ID}}
 	l.release(&res)
-	return res, nil
+	return res, l.keep(res.Added)
 }
 
 // checkOrigin refuses events of other projects and under unknown root records.
@@ -99,6 +104,7 @@ func (l *Log) take(ev *Event) error {
 	if err := l.verify(e); err != nil {
 		return err
 	}
+	ev.verified = true
 	l.readBody(e)
 	l.h.add(e)
 	l.heads = slices.DeleteFunc(l.heads, func(i int) bool { return e.past.has(i) })

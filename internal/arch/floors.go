@@ -52,6 +52,7 @@ var floors = map[string]int{
 	"sync/coordinator":                 9,
 	"":                                 10,
 	"examples/quickstart":              11,
+	"examples/audit":                   11,
 	"collabtest":                       11,
 	"internal/arch":                    testOnly,
 	"internal/testbed/scenario/report": testOnly,
