@@ -6,7 +6,7 @@ PLATFORMS = linux/amd64 darwin/arm64 windows/amd64
 # Rooms with concurrency or unsafe sharing to find; the pure rooms would only be slower.
 RACE = . ./crdt ./internal/feed ./internal/task ./internal/store ./internal/p2p ./keystore/... ./sync/... ./collabtest
 
-.PHONY: build test race lint cross long fuzz simulate quickstart scenarios netns conformance
+.PHONY: build test race lint cross long fuzz simulate properties quickstart scenarios netns conformance
 
 build:
 	CGO_ENABLED=0 $(GO) build ./...
@@ -45,8 +45,19 @@ netns:
 # detector in a random order.
 FUZZTIME ?= 10s
 SEEDS ?= 50
-long: fuzz simulate conformance
+long: fuzz simulate conformance properties
 	$(GO) test -race -shuffle=on -count=1 ./...
+
+# Random histories of governance: CASES of them, each received in ORDERS orders, from seed FROM on, those of up to MODEL
+# events replayed by the slow reference too, for at most TIME (0: to the end). `make test` does 300 x 5.
+CASES ?= 10000
+ORDERS ?= 20
+FROM ?= 1
+MODEL ?= 40
+TIME ?= 0
+properties:
+	$(GO) test ./governance -run '^TestProperties$$' -count=1 -v -timeout 12h -cases $(CASES) -orders $(ORDERS) -seed $(FROM) \
+		-model $(MODEL) -time $(TIME)
 
 # A seed that fails is repeated by: go test ./collabtest -run TestSimulation -v -seed N
 simulate:

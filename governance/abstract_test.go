@@ -187,6 +187,8 @@ func (a *act) restOf(h *history, e *entry) body {
 	case KindLeave:
 		e.subject, e.about = e.author, true
 		return &Leave{}
+	case KindKeyUpdate:
+		return &KeyUpdate{}
 	case KindCarry:
 		e.subject, e.about = memberID(a.member), true
 		r := &SelfRevoke{Member: e.subject}

@@ -3,6 +3,7 @@ package governance
 import (
 	"bytes"
 	"slices"
+	"sort"
 
 	"github.com/studio-whip/collab/identity"
 	"github.com/studio-whip/collab/internal/wire"
@@ -26,7 +27,7 @@ type chainKey struct {
 
 // buildChains fills in the chains of a state, ascending by device and number.
 func (s *State) buildChains(v view) {
-	opened := v.openings()
+	opened, bases := v.openings(), v.bases()
 	s.chains = make(map[chainKey]*Chain, len(opened))
 	byClient := map[uint32][]chainKey{}
 	for key, at := range opened {
@@ -36,7 +37,7 @@ func (s *State) buildChains(v view) {
 		}
 		wire.SortIDs(c.Openings)
 		c.Opening = c.Openings[0]
-		c.cut = v.cut(key, at)
+		c.cut = v.cut(key, at, bases)
 		s.chains[key] = c
 		s.chainList = append(s.chainList, c)
 		byClient[c.ClientID] = append(byClient[c.ClientID], key)
@@ -111,10 +112,10 @@ func (v view) owns(key chainKey, keys []chainKey, opened map[chainKey][]int) boo
 // cut returns where a chain ends, nil if it goes on. Each loss of write of its member or device ends it, unless all its
 // openings know of the loss, and so does a proof that it was forked. The end is the furthest envelope that any act
 // names for it, never before what was settled without knowledge of the loss.
-func (v view) cut(key chainKey, opened []int) *Cut {
+func (v view) cut(key chainKey, opened, bases []int) *Cut {
 	best := Cut{Device: key.device, ChainNo: key.no}
 	floor := func(i int) {
-		if c := v.floor(key, i); c.above(best) {
+		if c := v.floor(key, i, bases); c.above(best) {
 			best = c
 		}
 	}
@@ -132,7 +133,7 @@ func (v view) cut(key chainKey, opened []int) *Cut {
 		}
 	}
 	if f, forked := v.forked(key); forked {
-		return v.forkCut(key, f)
+		return v.forkCut(key, f, bases)
 	}
 	if !ends {
 		return nil
@@ -178,18 +179,33 @@ func find(cuts []Cut, of Cut) (Cut, bool) {
 	return cuts[k], true
 }
 
-// floor returns how far settled checkpoints that do not know of an act have settled a chain.
-func (v view) floor(key chainKey, act int) Cut {
+// floor returns how far settled checkpoints that do not know of an act have settled a chain. bases are the settled
+// checkpoints, the newest first; each knows all that the ones after it know.
+func (v view) floor(key chainKey, act int, bases []int) Cut {
 	best := Cut{Device: key.device, ChainNo: key.no}
-	for b := v.base; b != none; b = v.h.entries[b].base {
-		if v.h.entries[b].past.has(act) {
+	listed := v.h.contents[key]
+	if len(listed) == 0 {
+		return best
+	}
+	k := sort.Search(len(bases), func(k int) bool { return !v.h.entries[bases[k]].past.has(act) })
+	for _, b := range bases[k:] {
+		if _, found := slices.BinarySearch(listed, b); !found {
 			continue
 		}
-		if c, listed := find(v.h.checkpoint(b).Content, best); listed && c.above(best) {
+		if c, ok := find(v.h.checkpoint(b).Content, best); ok && c.above(best) {
 			best = c
 		}
 	}
 	return best
+}
+
+// bases returns the settled checkpoints, the newest first.
+func (v view) bases() []int {
+	var out []int
+	for b := v.base; b != none; b = v.h.entries[b].base {
+		out = append(out, b)
+	}
+	return out
 }
 
 // forked returns the earliest proof that a chain was forked; of several, the one with the lowest id.
@@ -205,12 +221,12 @@ func (v view) forked(key chainKey) (fork, bool) {
 }
 
 // forkCut ends a forked chain before the fork. What was settled stays, and the last FrontierExtend picks a branch.
-func (v view) forkCut(key chainKey, f fork) *Cut {
+func (v view) forkCut(key chainKey, f fork, bases []int) *Cut {
 	best := Cut{Device: key.device, ChainNo: key.no}
 	if f.seq > 1 {
 		best.Seq, best.Envelope = f.seq-1, f.prev
 	}
-	if c := v.floor(key, f.idx); c.above(best) {
+	if c := v.floor(key, f.idx, bases); c.above(best) {
 		best = c
 	}
 	var picks []int

@@ -42,7 +42,13 @@ func (v view) before(i, j int) bool {
 func (v view) last(acts []int) []int {
 	var out []int
 	for _, i := range acts {
-		if !slices.ContainsFunc(acts, func(j int) bool { return j != i && v.before(i, j) }) {
+		later := false
+		for _, j := range slices.Backward(acts) { // the last of all most often stands after the others
+			if later = j != i && v.before(i, j); later {
+				break
+			}
+		}
+		if !later {
 			out = append(out, i)
 		}
 	}
@@ -130,10 +136,52 @@ func (v view) outcome(m identity.MemberID, acts []int) Role {
 	return given
 }
 
-func (v view) role(m identity.MemberID) Role { return v.outcome(m, v.acts(m)) }
+func (v view) role(m identity.MemberID) Role {
+	if b := v.unmoved(m); b != nil {
+		role, known := b.roles[m]
+		if !known {
+			role = v.h.pastOf(b).role(m)
+			b.remember(v.h)
+			b.roles[m] = role
+		}
+		return role
+	}
+	return v.outcome(m, v.acts(m))
+}
+
+// unmoved returns the last settled checkpoint if nothing that counts since is about a member: then he stands as in its
+// past.
+func (v view) unmoved(m identity.MemberID) *entry {
+	if v.base == none {
+		return nil
+	}
+	b := v.h.entries[v.base]
+	for _, i := range slices.Backward(v.h.acts[m]) {
+		if !b.past.has(i) && v.counts(i) {
+			return nil
+		}
+	}
+	return b
+}
+
+// remember makes room for what is remembered of the members at a settled checkpoint, and forgets what an earlier one
+// remembered.
+func (e *entry) remember(h *history) {
+	if e.roles != nil {
+		return
+	}
+	e.roles, e.standings = map[identity.MemberID]Role{}, map[identity.DeviceID]Role{}
+	if e.base != none && h.entries[e.base].base != none {
+		old := h.entries[h.entries[e.base].base]
+		old.roles, old.standings = nil, nil
+	}
+}
 
 // live reports whether a device is live: every last act on it adds it, and its member has a role.
 func (v view) live(d *deviceInfo) bool {
+	if d.maxRole > None {
+		return v.standing(d.id) != None
+	}
 	acts := v.acts(d.member)
 	return v.outcome(d.member, acts) != None && v.adds(acts, d.id)
 }
@@ -178,6 +226,15 @@ func (v view) standing(id identity.DeviceID) Role {
 	d := v.h.devices[id]
 	if d == nil {
 		return None
+	}
+	if b := v.unmoved(d.member); b != nil {
+		role, known := b.standings[id]
+		if !known {
+			role = v.h.pastOf(b).standing(id)
+			b.remember(v.h)
+			b.standings[id] = role
+		}
+		return role
 	}
 	acts := v.acts(d.member)
 	role := v.outcome(d.member, acts)
@@ -280,13 +337,16 @@ func (v view) roster(without identity.MemberID, device identity.DeviceID) []Rost
 // updates beside each other it is the one of the event with the lowest id.
 func (v view) kem(d *deviceInfo) (wire.ID, *kem.PublicKey) {
 	var found []int
-	for _, i := range v.h.updates[d.id] {
-		if v.counts(i) {
+	for _, i := range slices.Backward(v.h.updates[d.id]) {
+		if v.counts(i) && !slices.ContainsFunc(found, func(j int) bool { return v.before(i, j) }) {
 			found = append(found, i)
+		}
+		if len(v.h.evidence[d.id]) == 0 && len(found) > 0 {
+			break // one line of events, of which this is the last
 		}
 	}
 	if i := v.h.lowest(v.last(found)); i != none {
-		if key, err := kem.ParsePublicKey(v.h.entries[i].body.(*KeyUpdate).KEM); err == nil {
+		if key := v.h.entries[i].body.(*KeyUpdate).key; key != nil {
 			return identity.KemID(key), key
 		}
 	}

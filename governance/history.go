@@ -66,6 +66,9 @@ type entry struct {
 	late      bool     // a checkpoint that came after this replica had pinned another
 	ballot    *ballot  // of a QuarantinePropose
 	epoch     *epochInfo
+
+	roles     map[identity.MemberID]Role // at a settled checkpoint, as far as was asked
+	standings map[identity.DeviceID]Role
 }
 
 // epochInfo is a key epoch that an event carries.
@@ -157,8 +160,9 @@ type history struct {
 	reliefs   map[identity.MemberID][]int // LiftQuarantines of members
 	endorsed  map[int][]int               // Endorses by the act they name
 
-	checkpoints []int // those allowed where they stand
-	pin         int   // settled checkpoint that no later rival is weighed against, or none
+	checkpoints []int              // those allowed where they stand
+	contents    map[chainKey][]int // checkpoints that settle more of a chain
+	pin         int                // settled checkpoint that no later rival is weighed against, or none
 	memo        map[string]*verdict
 }
 
@@ -187,6 +191,7 @@ func newHistory(project genesis.ProjectID, p policy, founder *deviceInfo) *histo
 		minted:   map[EpochID]int{},
 		memo:     map[string]*verdict{},
 
+		contents:  map[chainKey][]int{},
 		proposals: map[identity.MemberID][]int{},
 		reliefs:   map[identity.MemberID][]int{},
 	}
@@ -281,6 +286,10 @@ func (h *history) index(e *entry) {
 	seqs[e.aseq] = append(seqs[e.aseq], e.idx)
 	if e.kind == KindCheckpoint && e.own.ok() {
 		h.checkpoints = append(h.checkpoints, e.idx)
+		for _, c := range h.checkpoint(e.idx).Content {
+			key := chainKey{c.Device, c.ChainNo}
+			h.contents[key] = append(h.contents[key], e.idx)
+		}
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"time"
 
 	"github.com/studio-whip/collab/genesis"
 	"github.com/studio-whip/collab/internal/wire"
@@ -17,6 +18,23 @@ type Log struct {
 	orphans orphans
 	states  map[string]*State
 	storage Storage // nil: whoever feeds the log keeps what it takes
+	clock   func() time.Time
+}
+
+// SetClock lets the log refuse, for now, checkpoints that are more than [MaxAhead] ahead of a clock, with [ErrAhead].
+// What is taken once is never judged by a clock again.
+func (l *Log) SetClock(now func() time.Time) { l.clock = now }
+
+// checkClock refuses a checkpoint from the future, which would end invites and quarantines before their time.
+func (l *Log) checkClock(ev *Event) error {
+	b, ok := ev.body.(*Checkpoint)
+	if !ok || l.clock == nil {
+		return nil
+	}
+	if latest := l.clock().Add(MaxAhead); b.Time > uint64(max(latest.Unix(), 0)) {
+		return fmt.Errorf("%w: by more than %s", ErrAhead, MaxAhead)
+	}
+	return nil
 }
 
 // NewLog returns the log of a project that holds nothing but its verified root record of version 1.
@@ -68,6 +86,9 @@ func (l *Log) addEvent(from string, ev *Event) (AddResult, error) {
 		return AddResult{}, nil
 	}
 	if err := l.checkOrigin(ev); err != nil {
+		return AddResult{}, fmt.Errorf("governance: event %s: %w", ev.ID.Short(), err)
+	}
+	if err := l.checkClock(ev); err != nil {
 		return AddResult{}, fmt.Errorf("governance: event %s: %w", ev.ID.Short(), err)
 	}
 	if missing := l.missingOf(ev); len(missing) > 0 {

@@ -55,10 +55,12 @@ func (b *FrontierExtend) check() error { return checkCuts(b.Cuts) }
 // KeyUpdate gives the author's device a new KEM key.
 type KeyUpdate struct {
 	KEM []byte `cbor:"1,keyasint"`
+
+	key *kem.PublicKey
 }
 
-func (b *KeyUpdate) check() error {
-	if _, err := kem.ParsePublicKey(b.KEM); err != nil {
+func (b *KeyUpdate) check() (err error) {
+	if b.key, err = kem.ParsePublicKey(b.KEM); err != nil {
 		return fmt.Errorf("%w: %w", ErrEvent, err)
 	}
 	return nil

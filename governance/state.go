@@ -120,14 +120,14 @@ func (s *State) buildMembers(v view) {
 		if len(admits) == 0 {
 			continue
 		}
-		role := v.outcome(m, acts)
+		role := v.role(m)
 		s.members = append(s.members, Member{
 			ID: m, Role: role, Present: role != None, Cert: v.h.devices[v.h.owned[m][0]].identity,
 			AdmittedBy: v.h.entries[v.h.lowest(v.last(admits))].id,
 		})
 		for _, id := range v.h.owned[m] {
 			if slices.ContainsFunc(admits, func(i int) bool { return v.h.admitsDevice(v.h.entries[i], id) }) {
-				s.addDevice(v, v.h.devices[id], role, acts)
+				s.addDevice(v, v.h.devices[id], role)
 			}
 		}
 	}
@@ -140,11 +140,11 @@ func (s *State) buildMembers(v view) {
 	}
 }
 
-func (s *State) addDevice(v view, d *deviceInfo, role Role, acts []int) {
+func (s *State) addDevice(v view, d *deviceInfo, role Role) {
 	kemID, key := v.kem(d)
 	x := &Device{
 		ID: d.id, Member: d.member, Cert: d.cert, KemID: kemID, KEM: key, Suspended: v.suspended(d.id),
-		Live: role != None && v.adds(acts, d.id),
+		Live: v.live(d),
 	}
 	if x.Live {
 		x.role = min(role, d.maxRole)
