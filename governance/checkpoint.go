@@ -137,6 +137,10 @@ func (h *history) choose(candidates []int, last int) int {
 // and the last one in its past.
 func (h *history) next(left []int, last int) int {
 	n := h.numberAt(last)
+	if last != none { // what is settled rivals nothing any more
+		past := h.entries[last].past
+		left = slices.DeleteFunc(slices.Clone(left), past.has)
+	}
 	for k, c := range left {
 		m := h.numberAt(c)
 		if m <= n || k > 0 && h.numberAt(left[k-1]) == m || k+1 < len(left) && h.numberAt(left[k+1]) == m {

@@ -72,6 +72,9 @@ func (r *reference) choose(p set) int {
 			fits := true
 			for _, x := range left {
 				n := r.numberAt(x)
+				if last != 0 && r.past[last].has(x) {
+					continue // what is settled rivals nothing any more
+				}
 				if x != c && n == m || n > r.numberAt(last) && n < m && !r.past[c].has(x) {
 					fits = false
 				}
