@@ -6,13 +6,18 @@ PLATFORMS = linux/amd64 darwin/arm64 windows/amd64
 # Rooms with concurrency or unsafe sharing to find; the pure rooms would only be slower.
 RACE = . ./crdt ./internal/feed ./internal/task ./internal/store ./internal/p2p ./keystore/... ./sync/... ./collabtest
 
-.PHONY: build test race lint cross long fuzz simulate properties quickstart scenarios netns conformance
+.PHONY: build test test-real race lint cross long fuzz simulate properties quickstart ceremony scenarios netns conformance hostile bench-crdt
 
 build:
 	CGO_ENABLED=0 $(GO) build ./...
 
 test:
 	$(GO) test ./...
+
+# What needs a real keychain and a real card reader service: installs them (Debian, root), says what it ran, fails if
+# anything was skipped.
+test-real:
+	GO=$(GO) .ci/real
 
 race:
 	$(GO) test -race $(RACE)
@@ -35,17 +40,24 @@ cross:
 quickstart:
 	$(GO) run ./examples/quickstart
 
+# One person's master key: made, tried, lost in part and in whole, and made anew; with parts that are thrown away.
+ceremony:
+	$(GO) run ./examples/ceremony -demo
+
 # Two people in two network namespaces, over QUIC, over TCP and over neither. Root, iproute2 and nftables; else it says
 # why it skips.
 netns:
 	$(GO) build -o bin/quickstart ./examples/quickstart
 	$(GO) run ./internal/testbed/netns bin/quickstart
 
-# What takes longer: each fuzz target for FUZZTIME, SEEDS simulations of twelve nodes, then every test under the race
-# detector in a random order.
+# What takes longer: each fuzz target for FUZZTIME, SEEDS simulations of twelve nodes, SEEDS (or ten) seeds against real
+# Yjs, a hundred thousand mutated sets of shares, ceremonies killed at each step of each step, then every test under the
+# race detector in a random order.
 FUZZTIME ?= 10s
 SEEDS ?= 50
+long: CONFORMANCE_SEEDS = $(if $(filter file,$(origin SEEDS)),10,$(SEEDS))
 long: fuzz simulate conformance properties
+	COLLAB_LONG=1 $(GO) test -count=1 -v -timeout 60m -run 'Mutated|Killed' ./genesis/...
 	$(GO) test -race -shuffle=on -count=1 ./...
 
 # Random histories of governance: CASES of them, each received in ORDERS orders, from seed FROM on, those of up to MODEL
@@ -71,13 +83,35 @@ fuzz:
 		done; \
 	done
 
-# Package crdt against real Yjs, by scenarios that SEED makes new: recorded ones (levels L1 to L5) and live sessions.
+# Input made to break package crdt, on a machine that does nothing else: outcome, at most 100 ms and 32 MB each.
+hostile:
+	COLLAB_QUIET=1 $(GO) test ./crdt -run '^TestHostileFiles$$' -count=1
+
+# Package crdt against real Yjs, by scenarios that a seed makes new: recorded ones (levels L1 to L5) and live sessions.
+# One seed unless SEEDS says how many, counting from SEED; each makes SCENARIOS of both.
 # Needs Node 20, and once the npm registry.
 SEED ?= 1
+SCENARIOS ?= 24
+CONFORMANCE_SEEDS = $(if $(filter file,$(origin SEEDS)),1,$(SEEDS))
 YJS_TOOLS = testdata/yjs/tools
 conformance:
 	@cd $(YJS_TOOLS) && { [ -d node_modules ] || npm ci --no-audit --no-fund; }
-	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && \
-		(cd $(YJS_TOOLS) && node sets.mjs "$$dir" $(SEED) 48 && node extras.mjs "$$dir/extras" $(SEED)) && \
-		COLLAB_YJS_FIXTURES="$$dir" COLLAB_CONFORMANCE_SEED=$(SEED) \
-			$(GO) test -count=1 -v -run 'TestYjs|TestLiveConformance' ./crdt
+	@tmp=$$(mktemp -d) && trap 'rm -rf "$$tmp"' EXIT && $(GO) test -c -o "$$tmp/judge" ./crdt && failed= && \
+	for seed in $$(seq $(SEED) $$(($(SEED) + $(CONFORMANCE_SEEDS) - 1))); do \
+		rm -rf "$$tmp/set"; \
+		(cd $(YJS_TOOLS) && node sets.mjs "$$tmp/set" $$seed $(SCENARIOS) && node extras.mjs "$$tmp/set/extras" $$seed) >"$$tmp/log" || \
+			{ cat "$$tmp/log"; exit 1; }; \
+		if (cd crdt && COLLAB_YJS_FIXTURES="$$tmp/set" COLLAB_CONFORMANCE_SEED=$$seed COLLAB_CONFORMANCE_SESSIONS=$(SCENARIOS) \
+			"$$tmp/judge" -test.run '^(TestYjs|TestLive)') >"$$tmp/log" 2>&1; \
+		then echo "seed $$seed:" $$(grep -v PASS "$$tmp/log"); \
+		else cat "$$tmp/log"; failed="$$failed $$seed"; fi; \
+	done; \
+	[ -z "$$failed" ] || { echo "Yjs disagrees; again with make conformance SEED=N for N in$$failed"; exit 1; }
+
+# Package crdt against real Yjs, on the clock: the traces in the folder COLLAB_TRACES, or one that is made up. RUNS is
+# odd. Needs Node 20, and once the npm registry.
+RUNS ?= 5
+bench-crdt:
+	@command -v node >/dev/null && command -v npm >/dev/null || { echo "bench-crdt needs Node 20 and npm"; exit 1; }
+	@cd $(YJS_TOOLS) && { [ -d node_modules ] || npm ci --no-audit --no-fund; }
+	@$(GO) run ./internal/testbed/crdtbench -tools $(YJS_TOOLS) -runs $(RUNS)

@@ -6,7 +6,9 @@ import (
 
 	"github.com/studio-whip/collab/genesis"
 	"github.com/studio-whip/collab/genesis/custodian"
+	"github.com/studio-whip/collab/keystore"
 	"github.com/studio-whip/collab/keystore/osring"
+	"github.com/studio-whip/collab/sync/membership"
 )
 
 // Ceremony says who keeps the shares of a project's root key and how many of them must agree: Threshold of them, at
@@ -20,18 +22,20 @@ type Custodian = genesis.Custodian
 // for one (generated == "").
 type PhraseFunc = custodian.PhraseFunc
 
+// OwnPhraseFunc talks to a person who chooses a recovery phrase; see [OwnPhraseCustodian].
+type OwnPhraseFunc = custodian.OwnPhraseFunc
+
 // Solo is the ceremony for one person, 2 of 3: the operating system's keychain, a second factor that is not on this
-// machine's disk (a hardware token, or [FileCustodian] on a removable medium) and a recovery phrase, whose sealed
-// share is written to recoveryFile; keep that file away from this disk.
+// machine's disk ([TokenCustodian], or [FileCustodian] on a removable medium) and a recovery phrase, whose sealed
+// share is written to recoveryFile; keep that file away from this disk. It fails with genesis.ErrCeremony if the second
+// factor is one of the other two.
 func Solo(second Custodian, phrase PhraseFunc, recoveryFile string) (Ceremony, error) {
 	chain, err := KeychainCustodian()
 	if err != nil {
 		return Ceremony{}, err
 	}
-	return Ceremony{
-		Threshold:  2,
-		Custodians: []Custodian{chain, second, PhraseCustodian(phrase, recoveryFile)},
-	}, nil
+	c, err := custodian.Solo(chain, second, PhraseCustodian(phrase, recoveryFile))
+	return c, wrap("ceremony", err)
 }
 
 // custodianProfile is the keychain profile of shares; a device's own key lies under another one.
@@ -57,8 +61,20 @@ func FileCustodian(path string) Custodian { return custodian.File(path) }
 // should not be on this machine's disk. Whoever holds that file can try phrases offline; 12 words are 128 bits.
 func PhraseCustodian(ask PhraseFunc, path string) Custodian { return custodian.Phrase(ask, path) }
 
-// Authority is the rebuilt root key. It is valid only inside the function given to [Session.Authorize].
-type Authority = genesis.Authority
+// OwnPhraseCustodian is [PhraseCustodian] under a phrase that the person chooses; one that is easy to guess is refused.
+// Prefer generated words.
+func OwnPhraseCustodian(ask OwnPhraseFunc, path string) Custodian {
+	return custodian.OwnPhrase(ask, path)
+}
+
+// Token is a hardware token that holds a share.
+type Token = keystore.Token
+
+// TokenCustodian keeps a share on a hardware token, sealed to it: the token, its PIN and a touch give it back. name is
+// what the person calls the token, such as its serial number; ask reaches the person.
+func TokenCustodian(t Token, name string, ask keystore.Prompt) Custodian {
+	return custodian.Token(t, name, ask)
+}
 
 // Authorize gathers a quorum of shares, rebuilds the root key, calls fn once and wipes the key, whatever fn returns.
 // It fails with *[QuorumError] if too few custodians have a good share; each custodian's answer is in it. What fn
@@ -67,9 +83,12 @@ func (s *Session) Authorize(ctx context.Context, from []Custodian, fn func(*Auth
 	if err := s.alive(); err != nil {
 		return err
 	}
+	if s.membership.SetBack() {
+		return wrap("authorize", membership.ErrRootBehind)
+	}
 	var own error
-	err := genesis.Authorize(ctx, s.membership.Root(), slices.Clone(from), func(a *Authority) error {
-		own = fn(a)
+	err := genesis.Authorize(ctx, s.membership.Root(), slices.Clone(from), func(a *genesis.Authority) error {
+		own = fn(&Authority{Authority: a, session: s})
 		return own
 	})
 	if own != nil {

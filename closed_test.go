@@ -70,6 +70,14 @@ func TestAfterClose(t *testing.T) {
 		"Session.Explain":          func() error { return of(s.Explain(collab.EventID{})) },
 		"Session.Invite":           func() error { return of(s.Invite(ctx, collab.InviteOptions{})) },
 		"Session.ReadEdit":         func() error { return of(s.ReadEdit(nil)) },
+		"Session.OfferToHold":      func() error { return s.OfferToHold(ctx, collab.Ceremony{}) },
+		"Session.PinRoot":          func() error { return s.PinRoot(ctx, collab.RootID{}) },
+		"Session.Vote":             func() error { return s.Vote(ctx, collab.ProposalID{}, true) },
+		"Session.MarkKnown":        func() error { return s.MarkKnown(ctx, collab.FileCustodian("nowhere")) },
+		"Session.Refresh":          func() error { return s.Refresh(ctx, nil, collab.Ceremony{}) },
+		"Session.Rekey":            func() error { return s.Rekey(ctx, nil, collab.Ceremony{}) },
+		"Session.ResumeCeremony":   func() error { return s.ResumeCeremony(ctx, nil) },
+		"Session.ShareCondition":   func() error { return of(s.ShareCondition(ctx)) },
 		"Session.Revoke":           func() error { return s.Revoke(ctx, collab.MemberID{1}, "") },
 		"Session.SetRole":          func() error { return s.SetRole(ctx, s.Me().ID, collab.RoleEditor) },
 		"Session.Status":           func() error { return s.Status().Err },
@@ -116,7 +124,15 @@ func TestAfterClose(t *testing.T) {
 			}
 			return found
 		},
+		"Session.Proposals": func() bool {
+			for range s.Proposals() {
+				return false
+			}
+			return true
+		},
 		"Session.Name":   func() bool { return s.Name() == "The Last Reel" },
+		"Doc.Array":      func() bool { return doc.Array("scenes") != nil },
+		"Doc.XML":        func() bool { return doc.XML("page") != nil },
 		"Doc.Digest":     func() bool { return doc.Digest() != [32]byte{} },
 		"Doc.Export":     func() bool { update, err := doc.Export(); return err == nil && len(update) > 2 },
 		"Doc.Map":        func() bool { return doc.Map("notes") != nil },

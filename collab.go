@@ -2,8 +2,8 @@
 //
 // There are six concepts. A [Node] is one device: its identity, its store and its place on the network. A [Session] is
 // one open project. A [Doc] is a document in it that everybody edits at once. An invite code lets somebody in. A
-// [Ceremony] splits a project's root key over [Custodian]s when it is founded. An [Event] tells a user interface what
-// happened.
+// [Ceremony] splits a project's root key over [Custodian]s when it is founded, or moved ([Authority.Migrate]). An [Event]
+// tells a user interface what happened.
 //
 // Open a node with [Open]; get a session from [Node.Create], [Node.Join] or [Node.OpenProject]; get a document from
 // [Session.Doc] and edit it with [Doc.Update]. Files that are too large for a document are in [Session.Assets].
@@ -72,7 +72,8 @@ type Node struct {
 }
 
 // Open starts a node. With no options its state is under os.UserConfigDir and its key in the operating system's
-// keychain; where there is no usable keychain it fails with keystore.ErrUnavailable or ErrLocked and changes nothing.
+// keychain; where there is no usable keychain it fails with keystore.ErrUnavailable, ErrLocked, ErrDenied or ErrTimeout
+// and changes nothing.
 // A directory that another process has open gives [ErrInUse]; other failures are [ErrKeyMissing], [ErrDamaged],
 // [ErrDiskFull], or of the key store. ctx bounds the start only; the node lives until Close.
 func Open(ctx context.Context, opts ...Option) (_ *Node, err error) {

@@ -76,6 +76,55 @@ func TestThreePeople(t *testing.T) {
 	}
 }
 
+// TestListsAndXML lets two people edit a list of maps and a formatted page at once.
+func TestListsAndXML(t *testing.T) {
+	ada, ben := openNode(t, "Ada"), openNode(t, "Ben")
+	host := create(t, ada)
+	mine := open(t, host, "script")
+	theirs := open(t, join(t, ben, invite(t, host, collab.InviteOptions{})), "script")
+	update := func(d *collab.Doc, fn func(*crdt.Txn) error) {
+		t.Helper()
+		if err := d.Update(fn); err != nil {
+			t.Fatal(err)
+		}
+	}
+	update(mine, func(tx *crdt.Txn) error {
+		scenes, page := mine.Array("scenes"), mine.XML("page")
+		if err := errors.Join(scenes.Append(tx, crdt.NewMap(), 2), page.Insert(tx, 0, crdt.NewXMLElement("p"))); err != nil {
+			return err
+		}
+		scene, _ := scenes.Get(tx, 0)
+		p, _ := page.Get(tx, 0)
+		return errors.Join(scene.Map().Set(tx, "place", "house"), p.XMLElement().Insert(tx, 0, crdt.NewXMLText()))
+	})
+	equal(t, mine, theirs)
+	update(theirs, func(tx *crdt.Txn) error { return theirs.Array("scenes").Insert(tx, 0, "cold open") })
+	update(mine, func(tx *crdt.Txn) error {
+		p, _ := mine.XML("page").Get(tx, 0)
+		words, _ := p.XMLElement().Get(tx, 0)
+		return words.XMLText().Insert(tx, 0, "Fade in.", crdt.Attr{Key: "em", Value: []byte("true")})
+	})
+	equal(t, mine, theirs)
+	for _, d := range []*collab.Doc{mine, theirs} {
+		err := d.View(func(tx *crdt.ReadTxn) error {
+			scenes := d.Array("scenes")
+			first, _ := scenes.Get(tx, 0)
+			second, _ := scenes.Get(tx, 1)
+			place, _ := second.Map().Get(tx, "place")
+			if scenes.Len(tx) != 3 || first.String() != "cold open" || place.String() != "house" {
+				t.Errorf("the list holds %d elements, %v and a scene in %v", scenes.Len(tx), first, place)
+			}
+			if got, want := d.XML("page").String(tx), "<p><em>Fade in.</em></p>"; got != want {
+				t.Errorf("the page is %s, want %s", got, want)
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func TestRoles(t *testing.T) {
 	ada, vera := openNode(t, "Ada"), openNode(t, "Vera")
 	host := create(t, ada)

@@ -11,9 +11,9 @@ import (
 
 // Doc is a shared Yjs document kept in sync and on disk. Methods are safe for concurrent use.
 //
-// If a change of governance takes away edits that were shown, the document is rebuilt. Handles taken from [Doc.Text]
-// and [Doc.Map] before are then out of use: take them anew in each Update or View. Observers given to
-// [Doc.OnUpdate] stay.
+// If a change of governance takes away edits that were shown, the document is rebuilt. Handles taken from [Doc.Text],
+// [Doc.Map], [Doc.Array] and [Doc.XML] before are then out of use: take them anew in each Update or View. Observers given
+// to [Doc.OnUpdate] stay.
 type Doc struct {
 	s        *Session
 	replica  *journal.Replica
@@ -89,6 +89,14 @@ func (d *Doc) Text(name string) *crdt.Text { return d.replica.CRDT().Text(name) 
 
 // Map returns the map at a root name; equal names give the same map.
 func (d *Doc) Map(name string) *crdt.Map { return d.replica.CRDT().Map(name) }
+
+// Array returns the list at a root name; equal names give the same list. Texts, maps and lists nest in lists and maps:
+// see crdt.NewMap.
+func (d *Doc) Array(name string) *crdt.Array { return d.replica.CRDT().Array(name) }
+
+// XML returns the XML fragment at a root name; equal names give the same fragment. It holds elements and formatted texts,
+// as rich-text editors on Yjs keep their documents.
+func (d *Doc) XML(name string) *crdt.XML { return d.replica.CRDT().XML(name) }
 
 // View runs fn with a consistent read-only view and returns what fn returns. Calling View or Update inside fn may
 // deadlock.

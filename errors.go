@@ -65,6 +65,17 @@ var (
 	// ErrNoKey means that an envelope is sealed under a project key that this device was never given.
 	ErrNoKey = errors.New("collab: sealed under a key that this device does not have")
 
+	// ErrNoOffer means that somebody is to hold the root who has not said so: ask them to call [Session.OfferToHold] and to
+	// connect.
+	ErrNoOffer = errors.New("collab: a future holder of the root has not offered a key yet")
+	// ErrNoProposal means that no such proposal is open: it was decided, has come to its end, or never came.
+	ErrNoProposal = errors.New("collab: no such proposal is open")
+	// ErrRootFork means that two records claim to be the next root: nothing moves until people have compared them with
+	// somebody they trust and called [Session.PinRoot].
+	ErrRootFork = errors.New("collab: the root is forked")
+
+	// ErrUnfinished means that a ceremony was interrupted: call [Session.ResumeCeremony] with all custodians.
+	ErrUnfinished = genesis.ErrUnfinished
 	// ErrNoShare means that a custodian holds no share of this project's ceremony: ask another one.
 	ErrNoShare = genesis.ErrNoShare
 )
@@ -104,6 +115,14 @@ var translations = []struct{ from, to error }{
 	{invite.ErrFull, ErrDenied},
 	{invite.ErrNoAnswer, ErrUnreachable},
 	{membership.ErrClosed, ErrClosed},
+	{membership.ErrUnknownProposal, ErrNoProposal},
+	{genesis.ErrExpired, ErrNoProposal},
+	{genesis.ErrUnknownRoot, ErrNoProposal},
+	{genesis.ErrNotHolder, ErrDenied},
+	{genesis.ErrSecondRecord, ErrDenied},
+	{membership.ErrRootFork, ErrRootFork},
+	{membership.ErrRootBehind, ErrUnreachable},
+	{governance.ErrUnknownRoot, ErrUnreachable},
 	{membership.ErrUnknownInvite, ErrInviteInvalid},
 	{membership.ErrNotAdmitted, ErrInviteInvalid},
 	{membership.ErrUnknownProject, ErrUnknownProject},

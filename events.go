@@ -37,6 +37,14 @@ type (
 		Path     string
 		Progress Progress
 	}
+	// RootChanged says that another version of the root record is in force.
+	RootChanged struct {
+		From, To RootID
+		Version  uint32
+	}
+	// ProposalChanged says that something was proposed, or that others have signed it. Proposals that are no more are told of
+	// by what they became.
+	ProposalChanged struct{ Proposal Proposal }
 	// SecurityAlert is something a person should look at.
 	SecurityAlert struct {
 		Kind   AlertKind
@@ -58,17 +66,19 @@ type (
 	Missed struct{ Count uint64 }
 )
 
-func (PeerChanged) isEvent()   {}
-func (PeerRejected) isEvent()  {}
-func (MemberChanged) isEvent() {}
-func (DocChanged) isEvent()    {}
-func (AssetChanged) isEvent()  {}
-func (AssetProgress) isEvent() {}
-func (SecurityAlert) isEvent() {}
-func (StoreChanged) isEvent()  {}
-func (Message) isEvent()       {}
-func (StatusChanged) isEvent() {}
-func (Missed) isEvent()        {}
+func (PeerChanged) isEvent()     {}
+func (PeerRejected) isEvent()    {}
+func (MemberChanged) isEvent()   {}
+func (DocChanged) isEvent()      {}
+func (AssetChanged) isEvent()    {}
+func (AssetProgress) isEvent()   {}
+func (RootChanged) isEvent()     {}
+func (ProposalChanged) isEvent() {}
+func (SecurityAlert) isEvent()   {}
+func (StoreChanged) isEvent()    {}
+func (Message) isEvent()         {}
+func (StatusChanged) isEvent()   {}
+func (Missed) isEvent()          {}
 
 // AlertKind is what a [SecurityAlert] is about.
 type AlertKind uint8
@@ -81,11 +91,17 @@ const (
 	AlertUnapplied                             // a signed edit cannot be applied to its document
 	AlertCannotWrite                           // own edits are kept but cannot be signed
 	AlertDamagedBlock                          // a block of a file is damaged on this device's disk; it is fetched again
+	AlertRootFork                              // two records claim to be the next root: root powers are suspended; compare and see PinRoot
+	AlertLateRootFork                          // somebody signed another record in the place of a settled one; it has no effect
+	AlertRootBehind                            // later root records exist, one before them is missing; the root stays where it is
+	AlertRootVersion                           // the next root record needs a newer version of this library
 )
 
 var alertNames = map[AlertKind]string{
 	AlertEquivocation: "equivocation", AlertSnapshotDisputed: "disputed snapshot", AlertDeviceInDoubt: "device in doubt",
-	AlertUnapplied: "edit not applied", AlertCannotWrite: "edits not signed", AlertDamagedBlock: "damaged block",
+	AlertRootFork: "fork of the root", AlertLateRootFork: "late fork of the root", AlertRootBehind: "root record missing",
+	AlertRootVersion: "root needs a newer version",
+	AlertUnapplied:   "edit not applied", AlertCannotWrite: "edits not signed", AlertDamagedBlock: "damaged block",
 }
 
 // String names the kind for people.

@@ -49,6 +49,7 @@ func TestScenario68NothingPrintsSecrets(t *testing.T) {
 			}
 			secrets = append(secrets, seed)
 		}
+		secrets = append(secrets, bytes.Clone(n.self.Keys.Peer.Key().Seed()))
 		_, joinErr := n.Join(t.Context(), code[:len(code)-1])
 		cancelErr := s.CancelInvite(t.Context(), code+"x")
 		if joinErr == nil || cancelErr == nil {

@@ -3,6 +3,7 @@ package collab
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 	"log/slog"
 	"sync"
@@ -59,6 +60,10 @@ type Session struct {
 	told    Status // what StatusChanged said last; telling guards it
 
 	troubles troubles
+
+	ceremony sync.Mutex // held by whoever changes the root's shares
+
+	proposed map[ProposalID]int // signatures that were missing when it was told of; owned by governanceChanged
 }
 
 // newSession brings up a project's tiers from the lowest to the highest; what came up is taken down if one fails.
@@ -80,7 +85,11 @@ func newSession(n *Node, id ProjectID, start func(membership.Config) (*membershi
 			}
 		}
 	}()
-	s.membership, err = start(membership.Config{Store: st, JoinPolicy: n.cfg.policy()})
+	mark, err := n.home.rootMark(n.life, id)
+	if err != nil {
+		return nil, err
+	}
+	s.membership, err = start(membership.Config{Store: st, JoinPolicy: n.cfg.policy(), RootMark: mark.id})
 	if err != nil {
 		return nil, wrap("open the project", err)
 	}
@@ -94,6 +103,12 @@ func newSession(n *Node, id ProjectID, start func(membership.Config) (*membershi
 	}
 	if s.membership.Removed() { // also while the tiers came up
 		s.revoked()
+	}
+	if s.membership.SetBack() {
+		s.rootAlert(AlertRootBehind, fmt.Sprintf("version %d was in force on this device and is missing: its store was set back", mark.n))
+	}
+	if err := s.markRoot(n.life); err != nil {
+		return nil, err
 	}
 	record.Title = s.membership.Root().Title
 	if err := n.home.remember(record); err != nil {
@@ -409,6 +424,7 @@ func (s *Session) governanceChanged(c membership.Change) {
 			s.events.Send(MemberChanged{Member: s.member(m.Cert, c.After)})
 		}
 	}
+	s.rootChanged(c.RootBefore, c.RootAfter)
 	s.statusChanged()
 	if s.membership.Removed() {
 		s.node.tasks.Go("revoked", func(context.Context) error { s.revoked(); return nil })

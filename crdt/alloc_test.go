@@ -47,7 +47,7 @@ func TestAllocations(t *testing.T) {
 	structs := 0
 	for _, c := range d.clients {
 		for _, ch := range c.list.chunks {
-			structs += len(ch.refs)
+			structs += len(ch.entries)
 		}
 	}
 	used := int(after - before)

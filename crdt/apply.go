@@ -11,9 +11,7 @@ type Applied struct {
 	// Dropped lists clocks of this update that would have had to wait but exceeded the limits on waiting structs.
 	// They must be delivered again.
 	Dropped []Range
-	// ClientConflict says that the update brought structs under this document's own client ID. Unless they are its
-	// own earlier edits, loaded back, somebody else is using the ID, and edits made under it will be lost or garble
-	// the document. A random ID has been replaced by a new one; one that was set has not.
+	// ClientConflict says that the update brought structs under this document's own client ID; see OnClientConflict.
 	ClientConflict bool
 }
 
@@ -75,6 +73,7 @@ func (d *Doc) apply(u *update, o Origin) (a Applied, err error) {
 		return Applied{}, err
 	}
 	table := d.internAll(u)
+	d.arena.reserve(u)
 	t := d.begin(&d.remote, o)
 	defer t.commit()
 	a.Pending, a.Dropped = t.integrateAll(u, table)
@@ -82,12 +81,7 @@ func (d *Doc) apply(u *update, o Origin) (a Applied, err error) {
 	a.Pending, a.Dropped = mergeRanges(append(a.Pending, p...)), mergeRanges(append(a.Dropped, dr...))
 	t.retryDeletes()
 	a.Changed = !t.empty()
-	if self, ok := d.clientIndex[d.clientID]; ok && t.stateBefore(self) != d.clients[self].state {
-		a.ClientConflict = true
-		if !d.fixedID {
-			d.clientID, d.edited = d.randomID(), false
-		}
-	}
+	a.ClientConflict = t.yieldID()
 	return a, nil
 }
 

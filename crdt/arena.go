@@ -27,6 +27,26 @@ func (a *arena) add(p []byte) uint32 {
 	return off
 }
 
+// reserve makes room for the contents of a large update, no more than they take: a document that is only read should
+// not carry free room.
+func (a *arena) reserve(u *update) {
+	if len(u.structs) < 64 {
+		return
+	}
+	n := 0
+	for i := range u.structs {
+		if w := &u.structs[i]; w.kind != kindType {
+			n += int(w.size)
+		}
+	}
+	if n <= cap(a.buf)-len(a.buf) {
+		return
+	}
+	if n > len(a.buf) { // else grow as append does
+		a.buf = append(make([]byte, 0, len(a.buf)+n), a.buf...)
+	}
+}
+
 func (d *Doc) payload(it *item) []byte {
 	if it.kind == kindType {
 		return nil
@@ -71,8 +91,8 @@ func (d *Doc) compact() {
 		cl := &d.clients[c]
 		cl.openRun = 0
 		for _, ch := range cl.list.chunks {
-			for _, r := range ch.refs {
-				if it := d.items.at(r); it.kind != kindType && it.size > 0 {
+			for _, e := range ch.entries {
+				if it := d.items.at(e.ref); it.kind != kindType && it.size > 0 {
 					off := uint32(len(buf))
 					buf = append(buf, a.buf[it.off:it.off+it.size]...)
 					it.off = off

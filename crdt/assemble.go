@@ -282,7 +282,7 @@ func (e *encoder2) parent(u *update, w *wire) {
 func (e *encoder2) content(u *update, w *wire, offset uint32) {
 	p := u.src[w.off : w.off+w.size]
 	if offset > 0 {
-		p = cutFront(w.kind, p, offset)
+		p = cutFront(w.kind, p, w.len, offset)
 	}
 	switch w.kind {
 	case kindDeleted:

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/studio-whip/collab/crdt/lib0"
 )
@@ -68,6 +69,13 @@ func (ms *marks) pass(m mark) {
 func marksOf(attrs []Attr) (marks, error) {
 	ms := make(marks, 0, len(attrs))
 	for _, a := range attrs {
+		switch v := string(a.Value); v {
+		case "true", "false", jsonNull:
+			if validText(a.Key) {
+				ms.set(mark{key: a.Key, json: v})
+				continue
+			}
+		}
 		r := lib0.NewReader(lib0.AppendBuffer(nil, a.Value))
 		v := r.JSON()
 		if !r.OK() || !validText(a.Key) {
@@ -119,8 +127,39 @@ func (d *Doc) shareObject(it *item, m mark) {
 	d.sameObject[objectID{it.client + 1, it.clock}] = m.object
 }
 
+// form is what kind of JSON value the text of a mark is, by its first byte: 0 stands for all numbers, a space for texts
+// that do not tell.
+func (m mark) form() byte {
+	switch c := m.json[0]; c {
+	case 't', 'f', 'n', '"', '{', '[':
+		return c
+	case '-', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9':
+		return '0'
+	}
+	return ' '
+}
+
+// sameText compares values as far as their text shows whether they are equal, as it nearly always does.
+func sameText(a, b mark) (equal, known bool) {
+	f, g := a.form(), b.form()
+	switch {
+	case f == ' ' || g == ' ':
+		return false, false
+	case f != g:
+		return false, true
+	case f == '"':
+		return a.json == b.json, !strings.Contains(a.json, `\`) && !strings.Contains(b.json, `\`)
+	case f == '0':
+		return true, a.json == b.json
+	}
+	return true, f != '{' && f != '['
+}
+
 // identical is JavaScript's ===.
 func identical(a, b mark) bool {
+	if equal, known := sameText(a, b); known {
+		return equal
+	}
 	if a.object != (objectID{}) && a.object == b.object {
 		return true
 	}
@@ -129,6 +168,9 @@ func identical(a, b mark) bool {
 
 // alike is the comparison of Yjs for attribute values: identical, or objects with identical entries.
 func alike(a, b mark) bool {
+	if equal, known := sameText(a, b); known {
+		return equal
+	}
 	if a.object != (objectID{}) && a.object == b.object {
 		return true
 	}

@@ -83,6 +83,14 @@ func (d *Doc) subKey(key string) uint32 {
 	return k
 }
 
+// subKeyOf is subKey for bytes.
+func (d *Doc) subKeyOf(key []byte) uint32 {
+	if k, ok := d.subIndex[string(key)]; ok {
+		return k
+	}
+	return d.subKey(string(key))
+}
+
 func (d *Doc) subName(sub uint32) string { return d.subs[sub-1] }
 
 // dead says whether the branch's item, and with it everything inside, has been deleted.

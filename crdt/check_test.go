@@ -1,6 +1,9 @@
 package crdt
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // selfCheck verifies every invariant of the document's structures.
 func (d *Doc) selfCheck() error {
@@ -24,12 +27,12 @@ func (d *Doc) checkClient(c uint32) error {
 	cl := &d.clients[c]
 	at := uint32(0)
 	for i, ch := range cl.list.chunks {
-		if len(ch.refs) == 0 || d.items.at(ch.refs[0]).clock != ch.first {
+		if len(ch.entries) == 0 || d.items.at(ch.entries[0].ref).clock != ch.first {
 			return fmt.Errorf("chunk %d is empty or starts elsewhere", i)
 		}
-		for _, r := range ch.refs {
-			it := d.items.at(r)
-			if it.client != c || it.clock != at || it.len == 0 {
+		for _, e := range ch.entries {
+			it := d.items.at(e.ref)
+			if e.clock != it.clock || it.client != c || it.clock != at || it.len == 0 {
 				return fmt.Errorf("struct at %d: clock %d, length %d, client %d", at, it.clock, it.len, it.client)
 			}
 			at = it.end()
@@ -50,6 +53,7 @@ func (d *Doc) checkClient(c uint32) error {
 func (d *Doc) checkBranch(b *branch) error {
 	count, length := 0, uint32(0)
 	prev := ref(0)
+	var now marks
 	for r := b.start; r != 0; r = d.items.at(r).right {
 		it := d.items.at(r)
 		if it.left != prev || it.parent != b.self || it.sub != 0 {
@@ -61,6 +65,12 @@ func (d *Doc) checkBranch(b *branch) error {
 		if b.index != nil {
 			if vis, rank := b.index.place(r, it.leaf); vis != length || rank != uint32(count) {
 				return fmt.Errorf("index puts item %d at %d, rank %d", count, vis, rank)
+			}
+			if it.kind == kindFormat && !it.deleted() {
+				now.pass(d.readMark(r))
+			}
+			if got := d.inForce(b, r); b.hasFormat && !slices.Equal(got, now) {
+				return fmt.Errorf("index finds %v behind item %d, there is %v", got, count, now)
 			}
 		}
 		count++

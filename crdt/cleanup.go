@@ -35,7 +35,7 @@ func (t *Txn) cleanupAfter(changed *Txn, gone spans) {
 	})
 	for _, s := range slices.Concat(gone...) {
 		list := &d.clients[s.client].list
-		p := list.find(s.from, &d.items)
+		p := list.find(s.from)
 		for ok := true; ok; p, ok = list.next(p) {
 			r := list.at(p)
 			it := d.items.at(r)

@@ -7,11 +7,13 @@ import "slices"
 func (t *Txn) finish() {
 	d := t.doc
 	t.deletes = mergeSpans(t.deletes)
-	if d.gc {
+	if d.gc && t.garbage {
 		t.collect()
 	}
-	for i := len(t.deletes) - 1; i >= 0; i-- {
-		d.mergeSpan(t.deletes[i])
+	for _, s := range slices.Backward(t.deletes) {
+		if s.from < t.stateBefore(s.client) { // else all of it is new, and mergeNew looks at it
+			d.mergeSpan(s)
+		}
 	}
 	for _, c := range t.touched {
 		d.mergeNew(c)
@@ -25,7 +27,7 @@ func (t *Txn) finish() {
 // mergeSpan tries merges from the struct behind a deleted range down to its start.
 func (d *Doc) mergeSpan(s span) {
 	list := &d.clients[s.client].list
-	p := list.find(s.to-1, &d.items)
+	p := list.find(s.to - 1)
 	if n, ok := list.next(p); ok {
 		p = n
 	}
@@ -50,7 +52,7 @@ func (d *Doc) mergeNew(c uint32) {
 // mergeAround tries to merge the struct at a clock with its neighbours: it may have been split for nothing.
 func (d *Doc) mergeAround(u unitID) {
 	list := &d.clients[u.client].list
-	p := list.find(u.clock, &d.items)
+	p := list.find(u.clock)
 	if n, ok := list.next(p); ok {
 		at, merged := d.mergeLefts(u.client, n)
 		if merged > 1 {
@@ -78,7 +80,7 @@ func (d *Doc) mergeLefts(c uint32, p pos) (pos, int) {
 		if !d.canMerge(l, r, rr) {
 			return p, merged
 		}
-		p = list.remove(p, &d.items)
+		p = list.remove(p)
 		d.absorb(lr, l, rr, r)
 		merged++
 	}
@@ -133,6 +135,7 @@ func (d *Doc) absorb(lr ref, l *item, rr ref, r *item) {
 // joinPayload gives the content of r to l. Pieces of one split lie side by side already.
 func (d *Doc) joinPayload(lr ref, l *item, rr ref, r *item) {
 	c := &d.clients[l.client]
+	c.joined(lr, rr, r.clock, l.size)
 	if l.off+l.size == r.off {
 		l.size += r.size
 		if c.openRun == rr {
@@ -152,7 +155,7 @@ func (t *Txn) collect() {
 	d := t.doc
 	for _, s := range t.deletes {
 		list := &d.clients[s.client].list
-		p := list.find(s.from, &d.items)
+		p := list.find(s.from)
 		for ok := true; ok; p, ok = list.next(p) {
 			it := d.items.at(list.at(p))
 			if it.clock >= s.to {

@@ -52,7 +52,11 @@ func (t *Txn) delete(r ref) {
 		}
 		b := d.branches[it.parent]
 		t.resize(b, r, it, -it.visible())
+		if it.kind == kindFormat && b.index != nil {
+			b.index.staleMarks(it.leaf)
+		}
 		it.flags |= flagDeleted
+		t.garbage = t.garbage || it.kind != kindDeleted
 		t.addDelete(it.client, it.clock, it.end())
 		t.changed(b)
 		switch it.kind {
@@ -101,10 +105,10 @@ func (t *Txn) resize(b *branch, r ref, it *item, delta uint32) {
 func (t *Txn) deleteRange(client, from, to uint32) {
 	d := t.doc
 	list := &d.clients[client].list
-	p := list.find(from, &d.items)
+	p := list.find(from)
 	if it := d.items.at(list.at(p)); !it.deleted() && it.clock < from {
 		t.split(client, p, from-it.clock)
-		p = list.find(from, &d.items)
+		p = list.find(from)
 	}
 	for {
 		r := list.at(p)
@@ -115,7 +119,7 @@ func (t *Txn) deleteRange(client, from, to uint32) {
 		if !it.deleted() {
 			if to < it.end() {
 				t.split(client, p, to-it.clock)
-				p = list.find(it.clock, &d.items)
+				p = list.find(it.clock)
 			}
 			t.delete(r)
 		}

@@ -18,7 +18,7 @@ func TestDigestVectors(t *testing.T) {
 	if os.Getenv("COLLAB_WRITE_GOLDEN") != "" {
 		vs = append(vs, vector{Name: "empty", Update: "0000"})
 		vs = append(vs, vector{Name: "text and map", Update: hex.EncodeToString(mustEncode(t, typedDoc(t)))})
-		for _, fx := range loadFixtures(t)[:6] {
+		for _, fx := range someFixtures(t, 6) {
 			vs = append(vs, vector{Name: fx.name, Update: hex.EncodeToString(fx.Final.Full1)})
 		}
 		for i := range vs {

@@ -40,11 +40,12 @@ type Doc struct {
 	txns    uint64 // transactions so far
 
 	// Memory reused from one transaction to the next.
-	remote  Txn      // the transaction of ApplyUpdate
-	scratch Txn      // slices of the last transaction
-	table   []uint32 // client numbers of the update being applied
-	since   []since  // clients of the update being encoded
-	typed   []byte   // text being inserted
+	remote Txn      // the transaction of ApplyUpdate
+	ledger ledger   // of the transaction that runs
+	table  []uint32 // client numbers of the update being applied
+	since  []since  // clients of the update being encoded
+	out    []byte   // the update being encoded
+	typed  []byte   // text being inserted
 
 	feed feed
 	deep int // observers of types and all inside them
@@ -107,7 +108,7 @@ func (d *Doc) ClientID() uint64 {
 }
 
 // SetClientID sets the ID under which own edits are made, at most 2^53-1. Two replicas must never edit under one ID.
-// After the first own edit it returns ErrClientID.
+// After the first own edit it returns ErrClientID, until somebody else uses the ID (see OnClientConflict).
 func (d *Doc) SetClientID(id uint64) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()

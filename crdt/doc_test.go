@@ -68,12 +68,55 @@ func TestClientConflict(t *testing.T) {
 	d := New(WithRand(bytes.NewReader([]byte{0, 0, 0, 5, 0, 0, 0, 6})))
 	stranger := New(WithClientID(5))
 	typeInto(t, stranger, 0, "x")
-	applied, err := d.ApplyUpdate(mustEncode(t, stranger))
+	var heard []ClientConflict
+	stop := d.OnClientConflict(func(c ClientConflict) { heard = append(heard, c) })
+	applied, err := d.ApplyUpdate(mustEncode(t, stranger), WithOrigin("net"))
 	if err != nil || !applied.ClientConflict || d.ClientID() != 6 {
 		t.Fatalf("%+v, %v, ID %d", applied, err, d.ClientID())
 	}
 	if applied, err = d.ApplyUpdate(mustEncode(t, stranger)); err != nil || applied.ClientConflict || applied.Changed {
 		t.Fatalf("the same again: %+v, %v", applied, err)
+	}
+	if want := (ClientConflict{Origin{Tag: "net"}, Range{5, 0, 1}, 6}); !slices.Equal(heard, []ClientConflict{want}) {
+		t.Errorf("heard %+v, want %+v", heard, want)
+	}
+	stop()
+	if len(heard) != 1 {
+		t.Error("heard of a conflict that was none")
+	}
+}
+
+// TestSetAnewAfterConflict chooses a new ID when a copy of the profile has edited under the one that was set.
+func TestSetAnewAfterConflict(t *testing.T) {
+	d, twin := New(WithClientID(5)), New(WithClientID(5))
+	var heard []ClientConflict
+	d.OnClientConflict(func(c ClientConflict) { heard = append(heard, c) })
+	typeInto(t, d, 0, "a")
+	if _, err := twin.ApplyUpdate(mustEncode(t, d)); err != nil {
+		t.Fatal(err)
+	}
+	typeInto(t, twin, 1, "bc")
+	if _, err := d.ApplyUpdate(mustEncode(t, twin)); err != nil {
+		t.Fatal(err)
+	}
+	if want := (ClientConflict{Origin{}, Range{5, 1, 3}, 5}); !slices.Equal(heard, []ClientConflict{want}) {
+		t.Fatalf("heard %+v, want %+v", heard, want)
+	}
+	if err := d.SetClientID(8); err != nil {
+		t.Fatal(err)
+	}
+	typeInto(t, d, 3, "d")
+	typeInto(t, twin, 3, "e")
+	for _, p := range [][2]*Doc{{d, twin}, {twin, d}} {
+		if _, err := p[1].ApplyUpdate(mustEncode(t, p[0])); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if d.Digest() != twin.Digest() || len(textOf(d, "t")) != 5 {
+		t.Errorf("%q and %q", textOf(d, "t"), textOf(twin, "t"))
+	}
+	if err := d.SetClientID(9); !errors.Is(err, ErrClientID) {
+		t.Errorf("a third ID: %v", err)
 	}
 }
 

@@ -1,29 +1,28 @@
 package crdt
 
 import (
+	"bytes"
 	"cmp"
 	"slices"
 
 	"github.com/studio-whip/collab/crdt/lib0"
 )
 
-// encode writes the update of the transaction: the structs it added and what it deleted.
+// encode writes the update of the transaction: the structs it added and what it deleted. It is written where the last
+// one was, and what is handed out takes no more room than it needs: it may be kept for long.
 func (t *Txn) encode() []byte {
 	d := t.doc
-	e := encoder{doc: d}
+	e := encoder{doc: d, clients: d.clients, arena: d.arena.buf, buf: d.out[:0]}
 	cs := d.since[:0]
-	size := 16
 	for _, c := range t.touched {
 		if cl := &d.clients[c]; cl.state != cl.before {
 			cs = append(cs, since{c, cl.before})
-			size += 24 + int(cl.state-cl.before)
 		}
 	}
-	size += 8 * len(t.deletes)
-	e.buf = make([]byte, 0, min(size, 1<<16))
-	e.clients(cs)
+	e.live(cs)
 	d.since = e.deletes(t.deletes, cs[:0])
-	return e.buf
+	d.out = e.buf
+	return bytes.Clone(e.buf)
 }
 
 // EncodeUpdate returns what a replica at state vector sv lacks; nil sv means everything. Structs and deletions that
@@ -34,11 +33,9 @@ func (d *Doc) EncodeUpdate(sv []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	d.mu.RLock()
-	defer d.mu.RUnlock()
-	e := encoder{doc: d, buf: make([]byte, 0, len(d.arena.buf)+len(d.arena.buf)/2+64)}
-	e.full(known)
-	return slices.Clip(e.buf), nil
+	c := d.capture(known)
+	defer c.release()
+	return c.encode(), nil
 }
 
 // EncodeUpdateV2 is EncodeUpdate in format V2.
@@ -82,11 +79,15 @@ func (d *Doc) sortClients(cs []since) {
 	slices.SortFunc(cs, func(a, b since) int { return cmp.Compare(d.clients[b.client].id, d.clients[a.client].id) })
 }
 
-// encoder writes updates in format v1. The document is locked for reading at least.
+// encoder writes updates in format v1: of a document that is locked, of a capture, or of structs that are in no document.
 type encoder struct {
-	doc *Doc
-	ids []uint64 // client table of structs that are in no document
-	buf []byte
+	doc     *Doc     // locked, or nil
+	clients []client // of the document or capture
+	arena   []byte
+	notes   []byte   // of a capture
+	ids     []uint64 // client table of structs that are in no document
+	buf     []byte
+	cut     uint32 // see run
 
 	// merged writes like Yjs's mergeUpdates, which Yjs uses as soon as anything is pending: the mark that an item
 	// belongs to a map key is left out where the key itself is not written.
@@ -96,42 +97,31 @@ type encoder struct {
 func (e *encoder) uint(v uint64) { e.buf = lib0.AppendUvarint(e.buf, v) }
 
 func (e *encoder) id(client, clock uint32) {
-	if e.doc != nil {
-		e.uint(e.doc.clients[client].id)
+	if e.clients != nil {
+		e.uint(e.clients[client].id)
 	} else {
 		e.uint(e.ids[client])
 	}
 	e.uint(uint64(clock))
 }
 
-// clients writes the structs of clients from the given clocks on. Clients are written in descending order, which is
-// the order that makes integration cheap.
-func (e *encoder) clients(cs []since) {
-	e.doc.sortClients(cs)
-	e.uint(uint64(len(cs)))
-	for _, c := range cs {
-		e.client(c, nil)
-	}
-}
-
-// full writes everything a replica that knows sv lacks, pending structs and deletions included.
-func (e *encoder) full(sv stateVector) {
+// live writes the structs of clients from the given clocks on, which are stored. Clients are written in descending order,
+// which is the order that makes integration cheap.
+func (e *encoder) live(cs []since) {
 	d := e.doc
-	e.merged = len(d.pending.queues) > 0 || d.pending.deleteRanges > 0
-	var cs []since
-	for c := range d.clients {
-		cl := &d.clients[c]
-		from := min(sv[cl.id], maxClock)
-		if uint64(cl.state) > from || len(d.waiting(uint32(c), from)) > 0 {
-			cs = append(cs, since{uint32(c), uint32(from)})
-		}
-	}
 	d.sortClients(cs)
 	e.uint(uint64(len(cs)))
 	for _, c := range cs {
-		e.client(c, d.waiting(c.client, uint64(c.clock)))
+		r := d.runOf(c, nil)
+		e.runHead(r, nil)
+		list := &d.clients[c.client].list
+		for p, n := r.at, r.stored; n > 0; n-- {
+			e.cut = r.cut
+			e.item(d.items.at(list.at(p)), r.offset)
+			r.offset, r.cut = 0, 0
+			p, _ = list.next(p)
+		}
 	}
-	e.allDeletes()
 }
 
 // waiting lists a client's pending structs that end after a clock and after what is stored: another struct of the same
@@ -157,22 +147,39 @@ func (p *pending) after(c uint32, clock uint64) []*pendingStruct {
 	return out
 }
 
-// client writes one client's block: stored structs from a clock on, then pending ones, with gaps between.
-func (e *encoder) client(c since, waiting []*pendingStruct) {
-	d := e.doc
+// run is what is written of one client: stored structs, and behind them those that wait, with gaps between.
+//
+//	first          end
+//	[offset│ stored ‖     gap     │ waiting │ waiting ]
+type run struct {
+	client uint32
+	first  uint32 // clock
+	at     pos    // of the first of the stored structs
+	stored int    // how many there are
+	offset uint32 // units of the first one that are left out
+	cut    uint32 // how many bytes of its content that is, 0 if unknown
+	end    uint32 // clock behind the stored ones
+}
+
+// runOf says what to write of a client from a clock on.
+func (d *Doc) runOf(c since, waiting []*pendingStruct) run {
 	cl := &d.clients[c.client]
-	var p pos
-	var offset, first uint32
-	n, at := 0, c.clock
+	r := run{client: c.client}
 	if cl.state > c.clock {
-		p, offset = e.start(cl, c.clock)
-		first = d.items.at(cl.list.at(p)).clock + offset
-		n, at = cl.list.countFrom(p), cl.state
-	} else if first = max(waiting[0].clock, c.clock); first > at {
-		at = first // nothing is known of the gap before
+		r.at, r.offset, r.cut = d.startAt(cl, c.clock)
+		r.first = d.items.at(cl.list.at(r.at)).clock + r.offset
+		r.stored, r.end = cl.list.countFrom(r.at), cl.state
+		return r
 	}
-	count := n
-	for i, last := 0, at; i < len(waiting); i++ {
+	r.first = max(waiting[0].clock, c.clock) // nothing is known of the gap before
+	r.end = r.first
+	return r
+}
+
+// runHead writes how many structs there are, and where they start.
+func (e *encoder) runHead(r run, waiting []*pendingStruct) {
+	count := r.stored
+	for i, last := 0, r.end; i < len(waiting); i++ {
 		if waiting[i].clock > last {
 			count++
 		}
@@ -180,12 +187,11 @@ func (e *encoder) client(c since, waiting []*pendingStruct) {
 		last = waiting[i].end()
 	}
 	e.uint(uint64(count))
-	e.id(c.client, first)
-	for ; n > 0; n-- {
-		e.item(d.items.at(cl.list.at(p)), offset)
-		offset = 0
-		p, _ = cl.list.next(p)
-	}
+	e.id(r.client, r.first)
+}
+
+// waiting writes structs that wait, and the gaps from a clock on and between them.
+func (e *encoder) waiting(at uint32, waiting []*pendingStruct) {
 	for _, w := range waiting {
 		if w.clock > at {
 			e.gap(w.clock - at)
@@ -196,26 +202,28 @@ func (e *encoder) client(c since, waiting []*pendingStruct) {
 	}
 }
 
-// start finds where to begin writing for a replica that knows a client up to clock. A surrogate pair is not cut: the
+// startAt finds where to begin writing for a replica that knows a client up to clock. A surrogate pair is not cut: the
 // replica leaves out the unit it has.
-func (e *encoder) start(cl *client, clock uint32) (p pos, offset uint32) {
-	d := e.doc
-	p = cl.list.find(clock, &d.items)
+func (d *Doc) startAt(cl *client, clock uint32) (p pos, offset, cut uint32) {
+	p = cl.list.find(clock)
 	it := d.items.at(cl.list.at(p))
 	offset = clock - it.clock
+	if s := cl.seam; cl.before == clock && s.clock == clock && s.item == cl.list.at(p) && offset > 0 {
+		return p, offset, s.at
+	}
 	if offset > 0 && it.kind == kindString && it.size != it.len {
 		if _, inPair := lib0.UTF16Index(d.payload(it), int(offset)); inPair {
 			offset--
 		}
 	}
-	return p, offset
+	return p, offset, 0
 }
 
 // countFrom is how many structs lie at p and behind.
 func (l *structList) countFrom(p pos) int {
 	n := -p.i
 	for _, c := range l.chunks[p.chunk:] {
-		n += len(c.refs)
+		n += len(c.entries)
 	}
 	return n
 }
@@ -227,7 +235,6 @@ func (e *encoder) gap(n uint32) {
 
 // item writes a stored struct, leaving out the first offset units.
 func (e *encoder) item(it *item, offset uint32) {
-	d := e.doc
 	if it.kind == kindGC {
 		e.buf = append(e.buf, byte(kindGC))
 		e.uint(uint64(it.len - offset))
@@ -239,25 +246,43 @@ func (e *encoder) item(it *item, offset uint32) {
 	}
 	e.head(it.kind, oc, ock, it.rightClient, it.rightClock, it.sub != 0)
 	if oc == noClient && it.rightClient == noClient {
-		b := d.branches[it.parent]
-		if b.item == 0 {
-			e.uint(1)
-			e.buf = lib0.AppendString(e.buf, b.name)
+		if e.doc != nil {
+			e.parent(it)
 		} else {
-			e.uint(0)
-			p := d.items.at(b.item)
-			e.id(p.client, p.clock)
-		}
-		if it.sub != 0 {
-			e.buf = lib0.AppendString(e.buf, d.subName(it.sub))
+			e.buf = append(e.buf, e.notes[it.left:it.right]...)
 		}
 	}
-	if it.kind == kindType {
-		b := d.branches[it.off]
-		e.content(it.kind, b.typeRef, b.node, it.len, 0)
-		return
+	switch {
+	case it.kind != kindType:
+		e.content(it.kind, 0, e.arena[it.off:it.off+it.size], it.len, offset)
+	case e.doc != nil:
+		e.nested(it)
+	default:
+		e.buf = append(e.buf, e.notes[it.off:it.off+it.size]...)
 	}
-	e.content(it.kind, 0, d.payload(it), it.len, offset)
+}
+
+// parent writes where an item without neighbours belongs.
+func (e *encoder) parent(it *item) {
+	d := e.doc
+	b := d.branches[it.parent]
+	if b.item == 0 {
+		e.uint(1)
+		e.buf = lib0.AppendString(e.buf, b.name)
+	} else {
+		e.uint(0)
+		p := d.items.at(b.item)
+		e.id(p.client, p.clock)
+	}
+	if it.sub != 0 {
+		e.buf = lib0.AppendString(e.buf, d.subName(it.sub))
+	}
+}
+
+// nested writes what type an item holds.
+func (e *encoder) nested(it *item) {
+	b := e.doc.branches[it.off]
+	e.content(it.kind, b.typeRef, b.node, it.len, 0)
 }
 
 // wire writes a struct that is in no document, or waits to be, leaving out the first offset units.
@@ -310,8 +335,10 @@ func (e *encoder) head(k kind, oc, ock, rc, rck uint32, sub bool) {
 
 // content writes what an item holds, leaving out the first offset units.
 func (e *encoder) content(k kind, typeRef uint8, p []byte, length, offset uint32) {
-	if offset > 0 {
-		p = cutFront(k, p, offset)
+	if offset > 0 && e.cut > 0 && len(p) > 0 {
+		p = p[e.cut:]
+	} else if offset > 0 {
+		p = cutFront(k, p, length, offset)
 	}
 	switch k {
 	case kindDeleted:
@@ -331,11 +358,14 @@ func (e *encoder) content(k kind, typeRef uint8, p []byte, length, offset uint32
 	}
 }
 
-// cutFront returns content without its first units. The second half of a surrogate pair becomes U+FFFD, as it does
+// cutFront returns content of a length in units without the first ones. The second half of a surrogate pair becomes U+FFFD, as it does
 // wherever a pair is cut.
-func cutFront(k kind, p []byte, units uint32) []byte {
+func cutFront(k kind, p []byte, length, units uint32) []byte {
 	switch k {
 	case kindString:
+		if len(p) == int(length) { // all ASCII
+			return p[units:]
+		}
 		at, inPair := lib0.UTF16Index(p, int(units))
 		if inPair {
 			return append([]byte(replacement), p[at+4:]...)
@@ -416,8 +446,8 @@ func (d *Doc) deletedRanges(c uint32) []gap {
 func (d *Doc) storedDeletes(c uint32) []gap {
 	var out []gap
 	for _, ch := range d.clients[c].list.chunks {
-		for _, r := range ch.refs {
-			it := d.items.at(r)
+		for _, e := range ch.entries {
+			it := d.items.at(e.ref)
 			if !it.deleted() {
 				continue
 			}

@@ -3,6 +3,7 @@ package crdt
 import (
 	"cmp"
 	"slices"
+	"sync/atomic"
 
 	"github.com/studio-whip/collab/crdt/lib0"
 )
@@ -71,7 +72,7 @@ type observer struct {
 	text func(TextEvent)
 	one  func(Event)
 	deep func([]Event)
-	gone bool // guarded by the feed's lock
+	gone atomic.Bool
 }
 
 // call hands an observer its share of a transaction.
@@ -113,11 +114,7 @@ func (s *shared) observe(o *observer) (stop func()) {
 		d.deep++
 	}
 	return func() {
-		d.feed.mu.Lock()
-		gone := o.gone
-		o.gone = true
-		d.feed.mu.Unlock()
-		if gone {
+		if o.gone.Swap(true) {
 			return
 		}
 		d.mu.Lock()
@@ -141,13 +138,12 @@ type change struct {
 // changes is what a transaction did to one branch.
 type changes struct {
 	list  []change
-	marks bool     // formatting changed
+	marks []ref    // formatting that came or went
 	subs  []uint32 // keys touched
 }
 
 // events computes what observers are to hear. It looks at what changed only: every new or deleted item is placed by the
-// position index, so that the cost does not grow with the document. Formatted text is the exception: what a change means
-// depends on the marks before it.
+// position index, so that the cost does not grow with the document.
 func (t *Txn) events() []call {
 	if len(t.dirty) == 0 {
 		return nil
@@ -243,11 +239,11 @@ func (t *Txn) event(b *branch, c *changes) (Event, bool) {
 	}
 	d := t.doc
 	e := Event{Origin: t.origin, Target: d.handle(b)}
-	if len(c.list) > 0 || c.marks {
+	if len(c.list)+len(c.marks) > 0 {
 		switch b.typeRef {
 		case typeText, typeXMLText:
 			if b.hasFormat {
-				e.Text = t.richDelta(b)
+				e.Text = t.richDelta(b, c)
 			} else {
 				e.Text = t.textDelta(b, c.list)
 			}
@@ -282,7 +278,7 @@ func (t *Txn) changes() map[*branch]*changes {
 		case it.sub != 0:
 			c.subs = append(c.subs, it.sub)
 		case it.kind == kindFormat:
-			c.marks = true
+			c.marks = append(c.marks, r)
 		case it.kind.countable() && added != it.deleted():
 			c.list = append(c.list, change{r: r, from: from, to: to, added: added})
 		}
@@ -296,7 +292,7 @@ func (t *Txn) touchedItems(visit func(r ref, it *item, from, to uint32, added bo
 	d := t.doc
 	walk := func(c, from, to uint32, added bool) {
 		list := &d.clients[c].list
-		p := list.find(from, &d.items)
+		p := list.find(from)
 		for ok := true; ok; p, ok = list.next(p) {
 			r := list.at(p)
 			it := d.items.at(r)
@@ -467,7 +463,7 @@ func (t *Txn) listDelta(b *branch, cs []change) []ListDelta {
 
 // text returns the text of an item's clocks [from, to).
 func (d *Doc) text(it *item, from, to uint32) string {
-	p := cutFront(kindString, d.payload(it), from-it.clock)
+	p := cutFront(kindString, d.payload(it), it.len, from-it.clock)
 	end, inPair := lib0.UTF16Index(p, int(to-from))
 	if inPair {
 		return string(p[:end]) + replacement

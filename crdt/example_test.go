@@ -312,3 +312,134 @@ func ExampleRelPos() {
 	})
 	// Output: 11 true
 }
+
+// Two people write while they cannot hear each other. Whoever meets first exchanges what the other lacks; the order does
+// not matter, nor does hearing things twice.
+func Example_offline() {
+	ann, ben := crdt.New(crdt.WithClientID(1)), crdt.New(crdt.WithClientID(2))
+	write := func(d *crdt.Doc, at int, s string) {
+		_ = d.Update(func(tx *crdt.Txn) error { return d.Text("t").Insert(tx, at, s) })
+	}
+	exchange := func() {
+		forAnn, _ := ben.EncodeUpdate(ann.StateVector())
+		forBen, _ := ann.EncodeUpdate(ben.StateVector())
+		_, _ = ann.ApplyUpdate(forAnn)
+		_, _ = ben.ApplyUpdate(forBen)
+	}
+	write(ann, 0, "Dinner at eight.")
+	exchange()
+
+	write(ann, 16, " Bring wine.") // both are offline now
+	write(ben, 6, " with Cleo")
+	_ = ben.Update(func(tx *crdt.Txn) error { return ben.Map("guests").Set(tx, "Cleo", true) })
+	exchange()
+	exchange()
+
+	for _, d := range []*crdt.Doc{ann, ben} {
+		_ = d.View(func(tx *crdt.ReadTxn) error {
+			fmt.Println(d.Text("t").String(tx))
+			return nil
+		})
+	}
+	fmt.Println(ann.Digest() == ben.Digest())
+	// Output:
+	// Dinner with Cleo at eight. Bring wine.
+	// Dinner with Cleo at eight. Bring wine.
+	// true
+}
+
+// A delta says how to get from one formatted text to another; Delta reads a text as one, Apply makes its steps.
+func ExampleText_Apply() {
+	doc := crdt.New(crdt.WithClientID(1))
+	text := doc.Text("t")
+	image, _ := crdt.ValueOf(map[string]any{"image": "cat.png"})
+	_ = doc.Update(func(tx *crdt.Txn) error {
+		return text.Apply(tx,
+			crdt.Delta{Insert: "A cat: "},
+			crdt.Delta{Embed: &image},
+			crdt.Delta{Insert: " purrs", Attrs: []crdt.Attr{{Key: "em", Value: []byte("true")}}},
+		)
+	})
+	_ = doc.Update(func(tx *crdt.Txn) error {
+		return text.Apply(tx, crdt.Delta{Retain: 2}, crdt.Delta{Erase: 3}, crdt.Delta{Insert: "lion"})
+	})
+	_ = doc.View(func(tx *crdt.ReadTxn) error {
+		for run := range text.Delta(tx) {
+			if run.Embed != nil {
+				fmt.Println("embed", run.Embed)
+				continue
+			}
+			fmt.Printf("%q", run.Insert)
+			for _, a := range run.Attrs {
+				fmt.Printf(" %s=%s", a.Key, a.Value)
+			}
+			fmt.Println()
+		}
+		return nil
+	})
+	// Output:
+	// "A lion: "
+	// embed [{image cat.png}]
+	// " purrs" em=true
+}
+
+func ExampleText_Changes() {
+	doc := crdt.New(crdt.WithClientID(1), crdt.WithoutGC())
+	text := doc.Text("t")
+	_ = doc.Update(func(tx *crdt.Txn) error { return text.Insert(tx, 0, "a small cat") })
+	before := doc.Snapshot()
+	_ = doc.Update(func(tx *crdt.Txn) error {
+		if err := text.Delete(tx, 2, 5); err != nil {
+			return err
+		}
+		return text.Insert(tx, 2, "large")
+	})
+	_ = doc.View(func(tx *crdt.ReadTxn) error {
+		for run := range text.Changes(tx, crdt.ChangeOptions{Before: before}) {
+			fmt.Printf("%q", run.Insert)
+			for _, a := range run.Attrs {
+				fmt.Printf(" %s=%s", a.Key, a.Value)
+			}
+			fmt.Println()
+		}
+		return nil
+	})
+	// Output:
+	// "a "
+	// "small" ychange={"type":"removed"}
+	// "large" ychange={"type":"added"}
+	// " cat"
+}
+
+func ExampleText_Authors() {
+	ann, ben := crdt.New(crdt.WithClientID(1)), crdt.New(crdt.WithClientID(2))
+	ann.OnUpdate(func(u []byte, _ crdt.Origin) { _, _ = ben.ApplyUpdate(u) })
+	_ = ann.Update(func(tx *crdt.Txn) error { return ann.Text("t").Insert(tx, 0, "one three") })
+	_ = ben.Update(func(tx *crdt.Txn) error { return ben.Text("t").Insert(tx, 4, "two ") })
+	_ = ben.View(func(tx *crdt.ReadTxn) error {
+		text := ben.Text("t")
+		for run := range text.Authors(tx, 0, text.Len(tx)) {
+			fmt.Println(run.Index, "by client", run.Client, "as clocks", run.From, "to", run.To)
+		}
+		return nil
+	})
+	// Output:
+	// 0 by client 1 as clocks 0 to 4
+	// 4 by client 2 as clocks 0 to 4
+	// 8 by client 1 as clocks 4 to 9
+}
+
+func ExampleDoc_OnClientConflict() {
+	doc, copied := crdt.New(crdt.WithClientID(1)), crdt.New(crdt.WithClientID(1)) // a profile was copied
+	doc.OnClientConflict(func(c crdt.ClientConflict) {
+		fmt.Println("somebody else edits as client", c.Clocks.Client)
+		_ = doc.SetClientID(2)
+	})
+	_ = copied.Update(func(tx *crdt.Txn) error { return copied.Map("m").Set(tx, "k", true) })
+	update, _ := copied.EncodeUpdate(nil)
+	_, _ = doc.ApplyUpdate(update)
+	fmt.Println("now client", doc.ClientID())
+	// Output:
+	// somebody else edits as client 1
+	// now client 2
+}

@@ -2,6 +2,7 @@ package crdt
 
 import (
 	"bytes"
+	"fmt"
 	"slices"
 	"testing"
 )
@@ -14,7 +15,7 @@ func seedUpdates(f *testing.F, add func([]byte)) {
 			add(data[h.Name])
 		}
 	}
-	for _, fx := range loadFixtures(f)[:12] {
+	for _, fx := range someFixtures(f, 12) {
 		for i := range fx.Updates {
 			if i%5 == 0 {
 				add(fx.Updates[i].V1)
@@ -114,7 +115,7 @@ func seedUpdates2(f *testing.F, add func([]byte)) {
 			add(data[h.Name])
 		}
 	}
-	for _, fx := range loadFixtures(f)[:12] {
+	for _, fx := range someFixtures(f, 12) {
 		for i := range fx.Updates {
 			if i%5 == 0 {
 				add(fx.Updates[i].V2)
@@ -218,4 +219,195 @@ func contradicts(b []byte) bool {
 		}
 	}
 	return false
+}
+
+// FuzzOrder applies two updates to a document that holds something, in both orders: what neither contradicts must end
+// equal, however little sense it makes.
+func FuzzOrder(f *testing.F) {
+	var last []byte
+	seedUpdates(f, func(b []byte) {
+		f.Add(b, last)
+		last = b
+	})
+	f.Fuzz(func(t *testing.T, x, y []byte) {
+		if !judged(x) || !judged(y) || sameClients(x, y) {
+			return
+		}
+		a, b := typedDoc(t), typedDoc(t)
+		for _, u := range [][]byte{x, y} {
+			_, _ = a.ApplyUpdate(u)
+		}
+		for _, u := range [][]byte{y, x} {
+			_, _ = b.ApplyUpdate(u)
+		}
+		if a.foretold() || b.foretold() {
+			return
+		}
+		if a.Digest() != b.Digest() {
+			t.Fatalf("replicas differ:\n%x\n%x", x, y)
+		}
+	})
+}
+
+// judged says whether two replicas must make the same of an update: it decodes, and contradicts neither itself nor what
+// typedDoc has written under its own ID.
+func judged(b []byte) bool {
+	created, _, err := Inspect(b)
+	if err != nil || slices.ContainsFunc(created, func(r Range) bool { return r.Client == 77 }) {
+		return false
+	}
+	v2, err := Convert(b, V1, V2)
+	return err == nil && !contradicts(v2)
+}
+
+// FuzzDeliver lets three replicas edit as the input says, and delivers what they emit in the order and as often as the
+// input says, to a document that holds something: the end must be that of delivering everything in order, to the byte.
+func FuzzDeliver(f *testing.F) {
+	f.Add([]byte("some edits, some deliveries"), []byte{3, 1, 4, 1, 5, 9, 2, 6})
+	f.Add([]byte{0, 9, 18, 27, 250, 251, 252, 7, 7, 7, 100, 99, 98}, []byte{9, 8, 7, 6, 5, 4, 3, 2, 1, 0})
+	f.Fuzz(func(t *testing.T, edits, order []byte) {
+		if len(edits) > 200 {
+			edits = edits[:200]
+		}
+		start := mustEncode(t, typedDoc(t))
+		var log [][]byte
+		docs := make([]*Doc, 3)
+		for i := range docs {
+			docs[i] = loadedDoc(t, uint64(i+1), start)
+			docs[i].OnUpdate(func(u []byte, o Origin) {
+				if o.Local {
+					log = append(log, u)
+				}
+			})
+		}
+		for i, e := range edits {
+			d := docs[int(e)%3]
+			if e%8 == 7 && len(log) > 0 { // hears of something, perhaps before what it builds on
+				if _, err := d.ApplyUpdate(log[int(e)*(i+1)%len(log)]); err != nil {
+					t.Fatal(err)
+				}
+				continue
+			}
+			edit(t, d, func(tx *Txn) error { return fuzzedEdit(tx, d, int(e)/3, i) })
+		}
+		inOrder, shuffled := loadedDoc(t, 98, start), loadedDoc(t, 99, start)
+		for i, o := range order {
+			if len(log) > 0 {
+				deliver(t, shuffled, log[(int(o)+i)%len(log)], i)
+			}
+		}
+		for i := range log {
+			deliver(t, inOrder, log[i], 0)
+			deliver(t, shuffled, log[len(log)-1-i], i)
+		}
+		for _, d := range []*Doc{inOrder, shuffled} {
+			if err := d.selfCheck(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if inOrder.Digest() != shuffled.Digest() {
+			t.Fatal("replicas differ")
+		}
+		one, two := loadedDoc(t, 97, mustEncode(t, inOrder)), loadedDoc(t, 97, mustEncode(t, shuffled))
+		if !bytes.Equal(mustEncode(t, one), mustEncode(t, two)) {
+			t.Fatal("replicas encode to other bytes")
+		}
+	})
+}
+
+func loadedDoc(t *testing.T, id uint64, u []byte) *Doc {
+	d := New(WithClientID(id))
+	deliver(t, d, u, 0)
+	return d
+}
+
+// deliver applies an update, every other one in format v2.
+func deliver(t *testing.T, d *Doc, u []byte, i int) {
+	format := V1
+	if i%2 == 1 {
+		v2, err := Convert(u, V1, V2)
+		if err != nil {
+			t.Fatal(err)
+		}
+		u, format = v2, V2
+	}
+	if _, err := d.ApplyUpdate(u, format); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// fuzzedEdit makes an edit that two numbers stand for.
+func fuzzedEdit(tx *Txn, d *Doc, what, n int) error {
+	text, list, m := d.Text("t"), d.Array("a"), d.Map("m")
+	units, elements := text.Len(tx), list.Len(tx)
+	at := wholeIndex(tx, text, n*7%(units+1))
+	switch what % 8 {
+	case 0, 1:
+		return text.Insert(tx, at, []string{"x", "yz", "é😀"}[n%3])
+	case 2:
+		return text.Delete(tx, at, wholeIndex(tx, text, min(units, at+n%4))-at)
+	case 3:
+		return text.Format(tx, at, min(2, units-at), bold)
+	case 4:
+		return list.Insert(tx, n%(elements+1), n, "e", NewMap())
+	case 5:
+		if elements == 0 {
+			return list.Append(tx, NewText())
+		}
+		return list.Delete(tx, n%elements, 1)
+	case 6:
+		return m.Set(tx, fmt.Sprint("k", n%2), n)
+	}
+	return m.Delete(tx, fmt.Sprint("k", n%2))
+}
+
+// FuzzStates reads arbitrary state vectors, snapshots and positions against a document that holds something: none of
+// them changes it, and what reads is written the same way again.
+func FuzzStates(f *testing.F) {
+	f.Add([]byte{1, 77, 5}, true)
+	f.Add([]byte{1, 77, 1, 2, 3, 1, 77, 9}, false)
+	f.Add([]byte{0, 77, 4, 0x40}, true)
+	f.Add([]byte{1, 1, 't'}, true)
+	f.Add([]byte{2, 77, 4}, false)
+	f.Fuzz(func(t *testing.T, b []byte, v2 bool) {
+		format := V1
+		if v2 {
+			format = V2
+		}
+		d := typedDoc(t)
+		digest := d.Digest()
+		if u, err := d.EncodeUpdate(b); err == nil {
+			if _, _, err := Inspect(u); err != nil {
+				t.Fatalf("what is encoded for a state vector does not read: %v", err)
+			}
+		}
+		if s, err := DecodeSnapshot(b, format); err == nil {
+			for _, other := range []Format{V1, V2} {
+				again, err := DecodeSnapshot(s.Encode(other), other)
+				if err != nil || !again.Equal(s) {
+					t.Fatalf("snapshot %v became %v, %v", s, again, err)
+				}
+			}
+			if _, err := d.Restore(s); err == nil {
+				t.Fatal("a document that collects has restored a state")
+			}
+			_ = d.View(func(tx *ReadTxn) error {
+				for range d.Text("t").Changes(tx, ChangeOptions{Before: s}) {
+				}
+				for range d.Text("t").DeltaAt(tx, s) {
+				}
+				return nil
+			})
+		}
+		_ = d.View(func(tx *ReadTxn) error {
+			text := d.Text("t")
+			if i, ok := text.AbsPos(tx, RelPos(b)); ok && (i < 0 || i > text.Len(tx)) {
+				t.Fatalf("position %x is at %d of %d", b, i, text.Len(tx))
+			}
+			return nil
+		})
+		if d.Digest() != digest || d.selfCheck() != nil {
+			t.Fatal("reading has changed the document")
+		}
+	})
 }

@@ -16,6 +16,7 @@ type posIndex struct {
 	nodes []indexNode
 	free  []uint32
 	root  uint32
+	marks *markIndex // once a formatted text has been edited
 }
 
 const (
@@ -39,6 +40,9 @@ func (x *posIndex) node() uint32 {
 		id := x.free[n-1]
 		x.free = x.free[:n-1]
 		x.nodes[id] = indexNode{}
+		if x.marks != nil && int(id) < len(x.marks.sums) {
+			x.marks.sums[id] = markSum{}
+		}
 		return id
 	}
 	x.nodes = append(x.nodes, indexNode{})
@@ -186,6 +190,9 @@ func (x *posIndex) insertAfter(s *slab, after, r ref) {
 		kid, id = id, n.parent
 	}
 	it.leaf = leaf
+	if it.kind == kindFormat {
+		x.staleMarks(leaf)
+	}
 	x.put(s, leaf, at, uint32(r), vis, 1)
 }
 
@@ -219,6 +226,7 @@ func (x *posIndex) split(s *slab, id uint32) {
 			x.nodes[r.kid[i]].parent = right
 		}
 	}
+	x.staleMarks(id)
 	rv, rc := r.totals()
 	if l.parent == 0 {
 		lv, lc := l.totals()

@@ -44,8 +44,11 @@ func (t *Txn) getParent(w *source, left, right ref) (b *branch, sub uint32) {
 // Who knew left and right knew o and p, too. The place of a struct whose neighbours never were adjacent could depend on
 // the order in which structs come; see honestRight. The order of items never changes, so all replicas agree on it. In
 // the history of a map key nobody names a right neighbour.
-func (t *Txn) adjacent(left, right ref) bool {
+func (t *Txn) adjacent(b *branch, left, right ref) bool {
 	d := t.doc
+	if left == 0 && right != 0 && right == b.start || left != 0 && d.items.at(left).right == right && d.items.at(left).sub == 0 {
+		return true // side by side still: all else follows
+	}
 	var l, r *item
 	if left != 0 {
 		l = d.items.at(left)
@@ -187,9 +190,11 @@ func (t *Txn) integrate(s *source) {
 		}
 	}
 	if rc != noClient {
-		right = t.cleanStart(rc, s.rightClock)
-		if rc == oc && offset == 0 {
-			left = d.find(oc, s.originClock) // a forged right origin may have split the left neighbour
+		if right = d.starting(left, rc, s.rightClock); right == 0 {
+			right = t.cleanStart(rc, s.rightClock)
+			if rc == oc && offset == 0 {
+				left = d.find(oc, s.originClock) // a forged right origin may have split the left neighbour
+			}
 		}
 	}
 	b, sub := t.getParent(s, left, right)
@@ -202,7 +207,7 @@ func (t *Txn) integrate(s *source) {
 		}
 	}
 	rightClock := s.rightClock
-	if b != nil && !t.adjacent(left, right) {
+	if b != nil && !t.adjacent(b, left, right) {
 		if right, rc, rightClock = t.honestRight(b, left, right); right == 0 && rc != noClient {
 			b = nil
 		}
@@ -221,6 +226,19 @@ func (t *Txn) integrate(s *source) {
 	t.settle(x, it, b)
 }
 
+// starting returns the item behind left if it is the one that starts at a clock, as it is unless others inserted at the
+// same place.
+func (d *Doc) starting(left ref, client, clock uint32) ref {
+	if left == 0 {
+		return 0
+	}
+	right := d.items.at(left).right
+	if n := d.items.at(right); right == 0 || n.client != client || n.clock != clock {
+		return 0
+	}
+	return right
+}
+
 // takePayload copies content from offset on into the arena; a nested type gets its branch.
 func (t *Txn) takePayload(it *item, s *source, offset uint32) {
 	d := t.doc
@@ -230,7 +248,7 @@ func (t *Txn) takePayload(it *item, s *source, offset uint32) {
 		return
 	}
 	if offset > 0 {
-		content = cutFront(s.kind, content, offset)
+		content = cutFront(s.kind, content, s.len, offset)
 	}
 	it.off = d.arena.add(content)
 	it.size = uint32(len(d.arena.buf)) - it.off
@@ -272,6 +290,7 @@ func (t *Txn) extend(s *source, own uint32) bool {
 // lengthen appends text to the last struct of its client, in place.
 func (t *Txn) lengthen(r ref, it *item, text []byte, units uint32) {
 	d := t.doc
+	d.clients[it.client].joined(r, 0, it.end(), it.size)
 	d.appendPayload(r, it, text)
 	it.len += units
 	d.clients[it.client].state += units

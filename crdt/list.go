@@ -98,15 +98,7 @@ func (s *shared) element(tx Reader, index int) (Value, bool) {
 		return Value{}, false
 	}
 	d := s.doc
-	var r ref
-	var start uint32
-	if t, ok := tx.(*Txn); ok {
-		r, start, _ = t.seek(b, uint32(index))
-	} else if b.index != nil {
-		r, start = b.index.find(uint32(index))
-	} else { // who only reads builds no index: others may be reading, too
-		r, start, _ = d.walk(b, uint32(index))
-	}
+	r, start := d.visibleAt(tx, b, uint32(index))
 	return d.value(d.items.at(r), uint32(index)-start), true
 }
 

@@ -1,6 +1,9 @@
 package crdt
 
-import "sync"
+import (
+	"sync"
+	"sync/atomic"
+)
 
 // event is what one committed transaction tells its observers.
 type event struct {
@@ -28,9 +31,10 @@ type updateListener struct {
 	fn    func([]byte, Origin)
 	since uint64 // hears events after this one
 	v2    bool   // wants format v2
-	gone  bool
+	gone  atomic.Bool
 
-	subdocs func(SubdocEvent) // instead of fn
+	subdocs  func(SubdocEvent)    // instead of fn
+	conflict func(ClientConflict) // instead of fn
 }
 
 // call tells a listener what it wants to hear. Updates are missing if it began to listen while they were committed.
@@ -40,6 +44,10 @@ func (l *updateListener) call(e *event) {
 		if e.rare != nil && !e.rare.subs.empty() {
 			e.rare.subs.Origin = e.origin
 			l.subdocs(e.rare.subs)
+		}
+	case l.conflict != nil:
+		if e.rare != nil && e.rare.conflict != nil {
+			l.conflict(*e.rare.conflict)
 		}
 	case l.v2:
 		if e.v2 != nil {
@@ -101,7 +109,7 @@ func (f *feed) call(e event) {
 	defer f.mu.Lock()
 	if e.rare != nil {
 		for _, c := range e.rare.calls {
-			if f.active(&c.to.gone) {
+			if !c.to.gone.Load() {
 				c.run()
 			}
 		}
@@ -110,16 +118,10 @@ func (f *feed) call(e event) {
 		}
 	}
 	for _, l := range listeners {
-		if l.since < e.seq && f.active(&l.gone) {
+		if l.since < e.seq && !l.gone.Load() {
 			l.call(&e)
 		}
 	}
-}
-
-func (f *feed) active(gone *bool) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return !*gone
 }
 
 // OnUpdate calls fn after each transaction that changed the document, in commit order and outside the lock, with the
@@ -142,7 +144,7 @@ func (f *feed) listen(l *updateListener) (stop func()) {
 	return func() {
 		f.mu.Lock()
 		defer f.mu.Unlock()
-		l.gone = true
+		l.gone.Store(true)
 		var rest []*updateListener
 		for _, o := range f.listeners {
 			if o != l {

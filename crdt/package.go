@@ -16,8 +16,9 @@
 // stores or forwards updates needs no document: MergeUpdates, DiffUpdate, UpdateStateVector, Convert, Inspect.
 //
 // NewUndo undoes what this replica did and leaves the edits of others alone. RelPos and AbsPos keep a cursor where it is
-// while others type. Snapshot and Restore bring back old states of a document made WithoutGC. Packages awareness and
-// ysync speak the protocols that Yjs programs use between each other.
+// while others type. Snapshot and Restore bring back old states of a document made WithoutGC; Text.Changes shows what came
+// and went between two, Authors who wrote which part. Packages awareness and ysync speak the protocols that Yjs programs
+// use between each other.
 //
 // # How it is built
 //
@@ -35,6 +36,7 @@
 //	   │ structs.go  per client: handles in clock order       ID → item         │
 //	   │ branch.go   per shared type: a list and a map of items                 │
 //	   │ index.go    per long list: B-tree            position ↔ item           │
+//	   │ inforce.go  per formatted text: sums in that tree   item → attributes  │
 //	   │ arena.go    the bytes of all contents, append-only, compacted          │
 //	   └────────────────────────────────────────────────────────────────────────┘
 //	                        │ commit.go: events (event.go, richevent.go), steps to undo (undo.go), clean-up, collect
@@ -63,7 +65,7 @@
 //
 // What it does not promise: who wrote a struct. An update can claim any client ID, and a writer who forges its own
 // history (two contents for one clock) makes replicas differ for good. Bind client IDs to identities before applying,
-// with Inspect, and compare Digest to notice.
+// with Inspect, and compare Digest to notice. That somebody uses this document's own ID, OnClientConflict tells.
 //
 // Structs whose named neighbours lie in different sequences can only be forged. They become collected structs on every
 // replica; Yjs shows them somewhere. Neighbours that never were side by side are replaced in a fixed way; see SPEC.md.
@@ -72,5 +74,6 @@
 //
 // A Doc may be used from many goroutines. Update and ApplyUpdate exclude each other and all readers. Observers run one
 // at a time, in the order of commits, on a goroutine that has just committed, with no lock held; they may use the
-// document. Handles (Text, Map, …) are values to keep or throw away. A Txn must not leave its function.
+// document. EncodeUpdate keeps writers out only while it copies what it needs (capture.go), not while it encodes.
+// Handles (Text, Map, …) are values to keep or throw away. A Txn must not leave its function.
 package crdt

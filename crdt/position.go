@@ -32,22 +32,27 @@ func (s *shared) RelPos(tx Reader, index int, side ...Side) RelPos {
 	if left {
 		at--
 	}
-	var r ref
-	var start uint32
-	switch t, writing := tx.(*Txn); {
-	case b.length == 0:
-	case writing:
-		r, start, _ = t.seek(b, at)
-	case b.index != nil:
-		r, start = b.index.find(at)
-	default:
-		r, start, _ = d.walk(b, at)
-	}
+	r, start := d.visibleAt(tx, b, at)
 	if r == 0 {
 		return s.edge(left)
 	}
 	it := d.items.at(r)
 	return d.encodePos(0, it, it.clock+at-start, left)
+}
+
+// visibleAt finds the visible item that contains unit p and the unit at which it starts; r is 0 at the end. Who only reads
+// builds no index: others may be reading, too.
+func (d *Doc) visibleAt(tx Reader, b *branch, p uint32) (r ref, start uint32) {
+	switch t, writing := tx.(*Txn); {
+	case p >= b.length:
+	case writing:
+		r, start, _ = t.seek(b, p)
+	case b.index != nil:
+		r, start = b.index.find(p)
+	default:
+		r, start, _ = d.walk(b, p)
+	}
+	return r, start
 }
 
 // edge is the start of the type if the position sticks to the left, and its end otherwise.

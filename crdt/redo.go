@@ -184,7 +184,7 @@ func (r *redoer) before(x ref, b *branch) ref {
 // copyBetween makes a copy of an item between two neighbours, which others may have come between.
 func (r *redoer) copyBetween(self uint32, of *item, b *branch, left, right ref) ref {
 	t, d := r.t, r.t.doc
-	if of.sub == 0 && !t.adjacent(left, right) { // others would not put it there
+	if of.sub == 0 && !t.adjacent(b, left, right) { // others would not put it there
 		right, _, _ = t.honestRight(b, left, right)
 	}
 	x, it := d.items.alloc()

@@ -22,7 +22,7 @@ type cursor struct {
 	now         marks
 }
 
-// cursorAt walks to a unit. It stops as early as it can: directly behind the unit before.
+// cursorAt returns the place as early as it can be in front of a unit: directly behind the unit before.
 func (t *Txn) cursorAt(b *branch, index uint32) *cursor {
 	c := &cursor{t: t, b: b}
 	if !b.hasFormat {
@@ -31,15 +31,27 @@ func (t *Txn) cursorAt(b *branch, index uint32) *cursor {
 		return c
 	}
 	c.right = b.start
-	d := t.doc
-	for c.right != 0 && c.index < index {
-		it := d.items.at(c.right)
-		if v := it.visible(); v > index-c.index {
-			t.cleanStart(it.client, it.clock+index-c.index)
-		}
-		c.forward()
-	}
+	c.move(index)
 	return c
+}
+
+// move goes n units on, and stops directly behind the last one.
+func (c *cursor) move(n uint32) {
+	if n == 0 {
+		return
+	}
+	t := c.t
+	if c.b.count >= indexMin {
+		c.index += n
+		c.left, c.right = t.after(c.b, c.index)
+		c.now = t.doc.inForce(c.b, c.left)
+		return
+	}
+	for end := c.index + n; c.right != 0 && c.index < end; c.forward() {
+		if it := c.item(); it.visible() > end-c.index {
+			t.cleanStart(it.client, it.clock+end-c.index)
+		}
+	}
 }
 
 func (c *cursor) item() *item { return c.t.doc.items.at(c.right) }

@@ -124,3 +124,57 @@ func richEdit(tx *Txn, text *Text, r *rand.Rand) error {
 	}
 	return text.Insert(tx, at, "xyz"[:1+r.IntN(3)], attrs...)
 }
+
+// TestManyMarks formats a text that is long enough for an index of several levels, on two replicas at once, and checks
+// at every place that the index knows the attributes in force there.
+func TestManyMarks(t *testing.T) {
+	r := rand.New(rand.NewPCG(11, 4))
+	a, b := New(WithClientID(1)), New(WithClientID(2))
+	for round := range 12 {
+		for i := range 400 {
+			d := a
+			if i%2 == 1 {
+				d = b
+			}
+			if err := d.Update(func(tx *Txn) error { return scatterMark(tx, d.Text("t"), r) }); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, d := range [][2]*Doc{{a, b}, {b, a}} {
+			u, err := d[0].EncodeUpdate(d[1].StateVector())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := d[1].ApplyUpdate(u); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, d := range []*Doc{a, b} {
+			if err := d.selfCheck(); err != nil {
+				t.Fatalf("round %d: %v", round, err)
+			}
+		}
+	}
+	if a.Digest() != b.Digest() {
+		t.Fatal("replicas differ")
+	}
+}
+
+// scatterMark inserts, erases or formats at a random place.
+func scatterMark(tx *Txn, text *Text, r *rand.Rand) error {
+	length := text.Len(tx)
+	at := r.IntN(length + 1)
+	n := min(r.IntN(9), length-at)
+	attr := Attr{[]string{"bold", "link", "colour", "size"}[r.IntN(4)], json.RawMessage([]string{"null", "true", `"x"`, "7"}[r.IntN(4)])}
+	switch r.IntN(6) {
+	case 0:
+		return text.Delete(tx, at, n)
+	case 1:
+		return text.Insert(tx, at, "plain")
+	case 2:
+		return text.Insert(tx, at, "marked", attr)
+	case 3:
+		return text.Apply(tx, Delta{Retain: at}, Delta{Insert: "step", Attrs: []Attr{attr}})
+	}
+	return text.Format(tx, at, n, attr)
+}

@@ -55,6 +55,9 @@ func (s Snapshot) Encode(f Format) []byte {
 func DecodeSnapshot(b []byte, f Format) (Snapshot, error) {
 	var u update
 	u.reset(b, Limits{}.withDefaults())
+	if len(b) > u.limits.UpdateBytes {
+		return Snapshot{}, &DecodeError{Offset: u.limits.UpdateBytes, Reason: "snapshot is too long", limit: true}
+	}
 	switch f {
 	case V1:
 		u.readDeletes()
@@ -64,12 +67,9 @@ func DecodeSnapshot(b []byte, f Format) (Snapshot, error) {
 		return Snapshot{}, &DecodeError{Reason: "unknown format"}
 	}
 	s := Snapshot{state: make(stateVector), deletes: mergeRanges(u.appendDeletes(nil))}
-	for n := u.r.Count(2); n > 0 && u.r.OK(); n-- {
-		id := u.r.Uvarint()
-		s.state[id] = u.r.Uvarint()
-	}
+	s.state.read(&u.r, u.limits)
 	if err := u.r.Err(); err != nil {
-		return Snapshot{}, &DecodeError{Offset: err.Offset, Reason: err.Reason}
+		return Snapshot{}, &DecodeError{Offset: err.Offset, Reason: err.Reason, limit: err.Reason == tooManyClients}
 	}
 	return s, nil
 }

@@ -11,7 +11,7 @@ type unitID struct{ client, clock uint32 }
 // find returns the struct that contains a clock, which must be known.
 func (d *Doc) find(client, clock uint32) ref {
 	l := &d.clients[client].list
-	return l.at(l.find(clock, &d.items))
+	return l.at(l.find(clock))
 }
 
 // cleanStart returns the struct that starts at a known clock, splitting the one that contains it. A collected struct
@@ -19,7 +19,7 @@ func (d *Doc) find(client, clock uint32) ref {
 func (t *Txn) cleanStart(client, clock uint32) ref {
 	d := t.doc
 	l := &d.clients[client].list
-	p := l.find(clock, &d.items)
+	p := l.find(clock)
 	r := l.at(p)
 	if it := d.items.at(r); it.clock < clock && it.kind != kindGC {
 		return t.split(client, p, clock-it.clock)
@@ -31,7 +31,7 @@ func (t *Txn) cleanStart(client, clock uint32) ref {
 func (t *Txn) cleanEnd(client, clock uint32) ref {
 	d := t.doc
 	l := &d.clients[client].list
-	p := l.find(clock, &d.items)
+	p := l.find(clock)
 	r := l.at(p)
 	if it := d.items.at(r); clock+1 != it.end() && it.kind != kindGC {
 		t.split(client, p, clock+1-it.clock)
@@ -75,7 +75,7 @@ func (t *Txn) split(client uint32, p pos, diff uint32) ref {
 			b.index.insertAfter(&d.items, lr, rr)
 		}
 	}
-	list.insertAfter(p, rr, &d.items)
+	list.insertAfter(p, rr, r.clock)
 	t.merge = append(t.merge, unitID{client, r.clock})
 	return rr
 }
@@ -106,6 +106,7 @@ func (d *Doc) splitPayload(lr ref, l, r *item, diff uint32) {
 // splitPair divides text inside the surrogate pair that starts at byte at. Both halves become U+FFFD, as in Yjs.
 func (d *Doc) splitPair(l, r *item, at int) {
 	a := &d.arena
+	d.clients[l.client].seam = seam{} // bytes become fewer
 	left, right := l.off, l.off+uint32(at)+4
 	rest := r.size - uint32(at) - 4
 	l.off = a.add(a.buf[left : left+uint32(at)])

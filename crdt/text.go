@@ -120,6 +120,8 @@ func (t *Text) Apply(tx *Txn, steps ...Delta) error {
 		switch p := plan[i]; {
 		case p.what.n > 0:
 			c.insert(self, p.what, p.want)
+		case s.Retain > 0 && len(p.want) == 0:
+			c.move(uint32(s.Retain))
 		case s.Retain > 0:
 			c.format(self, uint32(s.Retain), p.want)
 		case s.Erase > 0:

@@ -15,8 +15,19 @@ func (o TxnOption) apply(c *applyConfig) { o(&c.origin) }
 func WithOrigin(tag any) TxnOption { return func(o *Origin) { o.Tag = tag } }
 
 // Txn is a transaction on one Doc. It must not outlive the function it was passed to.
+//
+// Every transaction that is handed to the application is a new Txn, so that one kept too long is found out; what it
+// takes down lies in a ledger that the document uses again and again.
+//
+//	Txn ──▶ Txn.ledger ◀── Doc
+//	ended: a Txn that points nowhere
 type Txn struct {
-	doc    *Doc // nil once the transaction has ended
+	doc *Doc // nil once the transaction has ended
+	*ledger
+}
+
+// ledger is what a transaction has done so far.
+type ledger struct {
 	id     uint64
 	origin Origin
 
@@ -25,7 +36,8 @@ type Txn struct {
 	merge   []unitID // splits, to be undone at commit where possible
 	work    []ref    // scratch of the walks over nested types
 	dirty   []*branch
-	rare    *rare // nil for nearly all transactions, which are to be small
+	garbage bool  // deleted something that has content
+	rare    *rare // nil for nearly all transactions
 }
 
 // rare is what only few transactions have.
@@ -33,6 +45,7 @@ type rare struct {
 	calls    []call   // to observers of types
 	later    []func() // to be called behind them
 	subs     SubdocEvent
+	conflict *ClientConflict
 	captured func() // to be called when undo managers have seen the transaction, with the lock held
 	atEnd    func() // to be called when everything is done, with the lock held
 }
@@ -62,12 +75,20 @@ func (t *ReadTxn) document() *Doc { return t.doc }
 // calling observers already and goes on to call these.
 func (d *Doc) Update(fn func(*Txn) error, opts ...TxnOption) error {
 	o := Origin{Local: true}
-	for _, opt := range opts {
-		opt(&o)
+	if len(opts) > 0 {
+		o = tagged(o, opts)
 	}
 	err := d.transact(o, fn)
 	d.feed.deliver()
 	return err
+}
+
+// tagged is apart from Update so that updating without options allocates nothing for them.
+func tagged(o Origin, opts []TxnOption) Origin {
+	for _, opt := range opts {
+		opt(&o)
+	}
+	return o
 }
 
 // transact runs fn under the writer lock and commits, even if fn panics.
@@ -91,15 +112,13 @@ func (d *Doc) View(fn func(*ReadTxn) error) error {
 	return fn(t)
 }
 
-// begin starts a transaction; the writer lock is held. A transaction that is handed to the application is a new one
-// every time, so that one kept too long is found out; the slices inside keep their memory from one to the next.
+// begin starts a transaction; the writer lock is held.
 func (d *Doc) begin(t *Txn, o Origin) *Txn {
 	d.txns++
-	s := &d.scratch
-	*t = Txn{
-		doc: d, id: d.txns, origin: o,
-		touched: s.touched[:0], deletes: s.deletes[:0], merge: s.merge[:0], work: s.work[:0], dirty: s.dirty[:0],
-	}
+	l := &d.ledger
+	l.id, l.origin, l.garbage, l.rare = d.txns, o, false, nil
+	l.touched, l.deletes, l.merge, l.work, l.dirty = l.touched[:0], l.deletes[:0], l.merge[:0], l.work[:0], l.dirty[:0]
+	t.doc, t.ledger = d, l
 	return t
 }
 
@@ -155,8 +174,8 @@ func (t *Txn) commit() {
 	if t.rare != nil && t.rare.atEnd != nil {
 		t.rare.atEnd()
 	}
-	d.recycle(t)
-	t.doc = nil
+	d.recycle(t.ledger)
+	t.doc, t.ledger = nil, nil
 	if cleanup != nil {
 		cleanup.commit()
 	}
@@ -182,7 +201,7 @@ func (t *Txn) prepare() (cleanup *Txn) {
 	}
 	if t.wantsCleanup() {
 		d.txns++
-		cleanup = &Txn{doc: d, id: d.txns, origin: Origin{Local: true}}
+		cleanup = &Txn{d, &ledger{id: d.txns, origin: Origin{Local: true}}}
 		cleanup.cleanupAfter(t, gone)
 	}
 	return cleanup
@@ -219,15 +238,15 @@ func (t *Txn) settleAll() {
 // watchesAll says whether somebody wants to know which branches a transaction changes, observed or not.
 func (d *Doc) watchesAll() bool { return d.deep > 0 || len(d.undo) > 0 || d.cleanup }
 
-// recycle keeps a transaction's memory for the next one, unless it is much more than an edit needs.
-func (d *Doc) recycle(t *Txn) {
+// recycle gives up memory of a transaction that is much more than an edit needs.
+func (d *Doc) recycle(l *ledger) {
 	const much = 4096
-	clear(t.dirty)
-	d.scratch = Txn{touched: t.touched, deletes: t.deletes, merge: t.merge, work: t.work, dirty: t.dirty}
-	if cap(t.touched)+cap(t.deletes)+cap(t.merge)+cap(t.work) > much {
-		d.scratch = Txn{}
+	clear(l.dirty)
+	l.rare, l.origin = nil, Origin{}
+	if cap(l.touched)+cap(l.deletes)+cap(l.merge)+cap(l.work) > much {
+		*l = ledger{}
 	}
-	if cap(d.typed)+cap(d.table)+cap(d.since) > 16*much {
-		d.typed, d.table, d.since = nil, nil, nil
+	if cap(d.typed)+cap(d.out)+cap(d.table)+cap(d.since) > 16*much {
+		d.typed, d.out, d.table, d.since = nil, nil, nil, nil
 	}
 }

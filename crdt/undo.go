@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"slices"
 	"time"
+
+	"github.com/studio-whip/collab/crdt/lib0"
 )
 
 // UndoOptions says what an undo manager tracks.
@@ -13,6 +15,8 @@ type UndoOptions struct {
 	// Origins lists the tags (see WithOrigin) of tracked transactions. Empty means those of Update without a tag.
 	// Tags must be comparable.
 	Origins []any
+	// Track, if set, decides instead of Origins. It is called with the document locked and must not use it.
+	Track func(Origin) bool
 	// Window joins transactions that follow each other within it into one step. It needs Now; otherwise every
 	// transaction is a step of its own.
 	Window time.Duration
@@ -20,9 +24,20 @@ type UndoOptions struct {
 	Now func() time.Time
 	// IgnoreRemoteMapChanges lets undoing bring back the value of a key although somebody else has set it since.
 	IgnoreRemoteMapChanges bool
+	// DeleteFilter, if set, is asked before undoing or redoing deletes something; false keeps it. It may read, through tx,
+	// but not change anything. What a step brings back is not its business.
+	DeleteFilter func(tx Reader, what UndoDeletion) bool
 	// OnChange, if set, is told when a step is added, extended or taken off, like an observer of the document. A
 	// step's Meta may be filled and read there; it is the place for what is not part of the document, as the cursor.
 	OnChange func(UndoEvent)
+}
+
+// UndoDeletion is something that undoing or redoing is about to delete: a run of text, elements of a list, the value of a
+// key, or a mark of formatting, which has no Values.
+type UndoDeletion struct {
+	In     Shared  // the type that holds it
+	Key    string  // of a map or attribute; empty in a sequence
+	Values []Value // text is one string
 }
 
 // UndoChange is what happened to a stack of steps.
@@ -248,10 +263,36 @@ func (u *Undo) reverse(t *Txn, step *UndoItem) (changed bool) {
 		}
 	}
 	for i := len(doomed) - 1; i >= 0; i-- { // what is inside goes before what is around it
-		t.delete(doomed[i])
-		changed = true
+		if u.mayDelete(t, doomed[i]) {
+			t.delete(doomed[i])
+			changed = true
+		}
 	}
 	return changed
+}
+
+// mayDelete asks the application.
+func (u *Undo) mayDelete(t *Txn, r ref) bool {
+	if u.opts.DeleteFilter == nil {
+		return true
+	}
+	d := t.doc
+	it := d.items.at(r)
+	what := UndoDeletion{In: d.handle(d.branches[it.parent])}
+	if it.sub != 0 {
+		what.Key = d.subName(it.sub)
+	}
+	switch {
+	case it.kind == kindString:
+		what.Values = []Value{{v: lib0.String(string(d.payload(it)))}}
+	case it.kind.countable():
+		for i := range it.len {
+			what.Values = append(what.Values, d.value(it, i))
+		}
+	}
+	tx := &ReadTxn{d}
+	defer func() { tx.doc = nil }()
+	return u.opts.DeleteFilter(tx, what)
 }
 
 // each calls visit with the items of a set that are not collected, cut at its borders.
@@ -264,7 +305,7 @@ func (t *Txn) each(ss spans, visit func(ref, *item)) {
 				r := t.cleanStart(s.client, clock)
 				it := d.items.at(r)
 				if s.to < it.end() && it.kind != kindGC {
-					t.split(s.client, list.find(clock, &d.items), s.to-it.clock)
+					t.split(s.client, list.find(clock), s.to-it.clock)
 				}
 				clock = it.end()
 				if it.kind != kindGC {
@@ -305,6 +346,9 @@ func (u *Undo) deletes(it *item) bool {
 func (u *Undo) wants(o Origin) bool {
 	if o.Tag == any(u) {
 		return true
+	}
+	if u.opts.Track != nil {
+		return u.opts.Track(o)
 	}
 	if len(u.opts.Origins) == 0 {
 		return o.Local && o.Tag == nil

@@ -100,6 +100,54 @@ func TestUndoScope(t *testing.T) {
 	}
 }
 
+// TestUndoFilter keeps elements that have something inside from being deleted by undoing, as rich-text editors do, and
+// tracks transactions by a function.
+func TestUndoFilter(t *testing.T) {
+	d := New(WithClientID(1))
+	page := d.XML("page")
+	var asked []string
+	u := NewUndo(d, UndoOptions{
+		Track: func(o Origin) bool { return o.Tag != "import" },
+		DeleteFilter: func(tx Reader, what UndoDeletion) bool {
+			asked = append(asked, fmt.Sprintf("%T %q %v", what.In, what.Key, what.Values))
+			if len(what.Values) == 1 && what.Values[0].XMLElement() != nil {
+				return what.Values[0].XMLElement().Len(tx) == 0
+			}
+			return true
+		},
+	})
+	edit(t, d, func(tx *Txn) error { return page.Insert(tx, 0, NewXMLElement("p"), NewXMLElement("q")) })
+	if err := d.Update(func(tx *Txn) error {
+		v, _ := page.Get(tx, 0)
+		return v.XMLElement().Insert(tx, 0, NewXMLText())
+	}, WithOrigin("import")); err != nil {
+		t.Fatal(err)
+	}
+	if !u.Undo() || shows(d, page) != "<p></p>" {
+		t.Errorf("undone to %s", shows(d, page))
+	}
+	edit(t, d, func(tx *Txn) error {
+		v, _ := page.Get(tx, 0)
+		p := v.XMLElement()
+		text, _ := p.Get(tx, 0)
+		if err := p.SetAttr(tx, "k", 1); err != nil {
+			return err
+		}
+		return text.XMLText().Insert(tx, 0, "words", bold)
+	})
+	asked = nil
+	if !u.Undo() || shows(d, page) != "<p></p>" {
+		t.Errorf("undone to %s", shows(d, page))
+	}
+	want := []string{`*crdt.XMLText "" []`, `*crdt.XMLText "" [words]`, `*crdt.XMLText "" []`, `*crdt.XMLElement "k" [1]`}
+	if !slices.Equal(asked, want) {
+		t.Errorf("asked about %q, want %q", asked, want)
+	}
+	if undo, redo := u.Steps(); undo != 0 || redo != 1 {
+		t.Errorf("%d steps to undo, %d to redo", undo, redo)
+	}
+}
+
 // TestUndoRestoresNested deletes a whole tree and brings it back, over and over.
 func TestUndoRestoresNested(t *testing.T) {
 	d := New(WithClientID(1))

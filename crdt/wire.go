@@ -422,12 +422,24 @@ func decodeStateVector(b []byte, limits Limits) (stateVector, error) {
 		return sv, nil
 	}
 	r := lib0.NewReader(b)
-	for n := r.Count(2); n > 0 && r.OK(); n-- {
+	sv.read(&r, limits)
+	if err := r.Err(); err != nil {
+		return nil, &DecodeError{Offset: err.Offset, Reason: err.Reason, limit: err.Reason == tooManyClients}
+	}
+	return sv, nil
+}
+
+const tooManyClients = "too many clients in one state vector"
+
+// read reads the entries.
+func (sv stateVector) read(r *lib0.Reader, limits Limits) {
+	at := r.Pos()
+	n := r.Count(2)
+	if n > limits.Clients {
+		r.Fail(at, tooManyClients)
+	}
+	for ; n > 0 && r.OK(); n-- {
 		id := r.Uvarint()
 		sv[id] = r.Uvarint()
 	}
-	if err := r.Err(); err != nil {
-		return nil, &DecodeError{Offset: err.Offset, Reason: err.Reason}
-	}
-	return sv, nil
 }

@@ -1,6 +1,8 @@
 package crdt
 
 import (
+	"slices"
+
 	"github.com/studio-whip/collab/crdt/lib0"
 )
 
@@ -107,6 +109,7 @@ func (u *update) readBlock2() {
 			u.r.Fail(at, "clock is too large")
 			return
 		}
+		u.makeRoom()
 		u.keep(w, from)
 		if u.v2.structs--; u.v2.structs < 0 || len(u.structs) > u.limits.UpdateStructs {
 			u.r.Fail(at, tooManyStructs)
@@ -114,6 +117,14 @@ func (u *update) readBlock2() {
 	}
 	if len(u.structs) > from {
 		u.blocks = append(u.blocks, block{client, from, len(u.structs)})
+	}
+}
+
+// makeRoom grows the list of structs by doubling, but not beyond what is accepted: append would copy a bomb's structs more
+// often.
+func (u *update) makeRoom() {
+	if n := len(u.structs); n == cap(u.structs) {
+		u.structs = slices.Grow(u.structs, min(max(n, 24), u.v2.structs+1))
 	}
 }
 

@@ -26,28 +26,17 @@ func (a *Authority) Root() *Root { return a.root }
 // Member returns the holder whose key this is.
 func (a *Authority) Member() identity.MemberID { return a.member }
 
-// Sign signs the core of a root record or of an event with root authority, typ [sign.Root] or [sign.EventRoot], and
-// refuses every other type. A root record must be the next one after [Authority.Root].
+// Sign signs the core of an event with root authority, typ [sign.EventRoot], and refuses every other type: root records
+// are signed by [Authority.SignNext].
 func (a *Authority) Sign(typ sign.Type, core []byte) ([]byte, error) {
 	key := a.key.Load()
-	if key == nil {
+	switch {
+	case key == nil:
 		return nil, ErrClosed
-	}
-	switch typ {
-	case sign.EventRoot:
-		if len(core) > MaxRootCore {
-			return nil, fmt.Errorf("genesis: sign a root act: core of %d bytes, at most %d", len(core), MaxRootCore)
-		}
-	case sign.Root:
-		next, err := decodeRootCore(core)
-		if err != nil {
-			return nil, fmt.Errorf("genesis: sign a root record: %w", err)
-		}
-		if next.Prev == nil || RootID(*next.Prev) != a.root.ID || next.N != a.root.N+1 {
-			return nil, fmt.Errorf("genesis: sign a root record: %w: it does not follow version %d", ErrRoot, a.root.N)
-		}
-	default:
-		return nil, fmt.Errorf("genesis: the root key signs no record of type %q", typ)
+	case typ != sign.EventRoot:
+		return nil, fmt.Errorf("genesis: the root key signs no record of type %q here", typ)
+	case len(core) > MaxRootCore:
+		return nil, fmt.Errorf("genesis: sign a root act: core of %d bytes, at most %d", len(core), MaxRootCore)
 	}
 	return key.Sign(typ, core), nil
 }

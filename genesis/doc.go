@@ -6,6 +6,14 @@
 // each, rebuilds the key for the length of one function call and wipes it again. [CheckShares] is the drill: are the
 // shares still there and good? [ParseRoot] reads and verifies a root record from outside.
 //
+// A root moves by records that follow one another: a [Chain] takes them as they come and says which are in force. To make
+// one, new holders offer keys ([MakeHolder]), somebody proposes ([Propose]), and holders old and new sign the [Proposal],
+// each where their key is; a [Ledger] keeps every holder from signing two records for one place.
+//
+// Shares change without the key ([Refresh]) or with it ([Rekey]). Both run under a [Journal], so that a crash at any point
+// leaves one usable set of shares and [Resume] says which; [Inspect] tells what is owed when others may know shares, which
+// [MarkKnown] notes. [FindRoots] starts again on a machine that has nothing but custodians.
+//
 // What is promised: a wrong key is never used. Every share is checked against the commitment that the root record
 // holds before shares are combined, and the key against the record's public key afterwards; a share that does not
 // belong is named, with its custodian, and the others go on.

@@ -10,12 +10,36 @@ import (
 // Errors of root records.
 var (
 	// ErrUnsupportedVersion means that the record is not version 1 of a root: later versions are verified only by
-	// walking the chain of records from version 1, which this build cannot do. Update the program.
+	// walking the chain of records from version 1, as a [Chain] does.
 	ErrUnsupportedVersion = errors.New("genesis: root record of a later version; its chain must be walked from version 1")
 	// ErrUpgradeRequired means that the project uses a feature or suite that this build lacks. Update the program.
 	ErrUpgradeRequired = errors.New("genesis: project needs a newer program")
 	// ErrRoot means that a root record is well formed but breaks a rule.
 	ErrRoot = errors.New("genesis: root record breaks a rule")
+	// ErrDowngrade means that a record would let weaker cryptography in than this build accepts.
+	ErrDowngrade = errors.New("genesis: root record lowers the suite below what this program accepts")
+	// ErrForeignRoot means that a record belongs to the chain of another project.
+	ErrForeignRoot = errors.New("genesis: root record of another project")
+	// ErrTooManyRivals means that more rival records of a root are known than are kept: its holders' keys are misused.
+	ErrTooManyRivals = errors.New("genesis: too many rival root records")
+	// ErrPinned means that a version is settled here already and another one was to be settled in its place. People
+	// who were cut off compare safety numbers and pin by hand: [Chain.Repin].
+	ErrPinned = errors.New("genesis: another root record is settled here")
+	// ErrUnknownRoot means that a chain holds no verified record of this id: fetch it first.
+	ErrUnknownRoot = errors.New("genesis: root record is not held")
+)
+
+// Errors of moving a root.
+var (
+	// ErrSecondRecord means that a holder was asked to sign a second record in one place of the chain, one that does not
+	// abandon the first: holders who do so fork the root. Let the new record abandon the old one.
+	ErrSecondRecord = errors.New("genesis: another record was signed in this place, and this one does not abandon it")
+	// ErrExpired means that the time of a proposal is over: propose anew.
+	ErrExpired = errors.New("genesis: proposal has expired")
+	// ErrIncomplete means that signatures are missing from a proposal.
+	ErrIncomplete = errors.New("genesis: signatures are missing")
+	// ErrNotHolder means that a key is neither one of the root's nor one of those proposed.
+	ErrNotHolder = errors.New("genesis: the key holds no part of this root")
 )
 
 // Errors of ceremonies and of single shares.

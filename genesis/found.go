@@ -1,7 +1,6 @@
 package genesis
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -10,7 +9,6 @@ import (
 
 	"github.com/studio-whip/collab/crypto/sign"
 	"github.com/studio-whip/collab/identity"
-	"github.com/studio-whip/collab/internal/secmem"
 	"github.com/studio-whip/collab/internal/wire"
 )
 
@@ -21,6 +19,12 @@ type Founding struct {
 	Identity *identity.IdentityCert
 	Device   *identity.DeviceCert // of the founder; chain 0 of this device is open from the start
 	Ceremony Ceremony
+
+	Journal Journal // notes where the shares lie; may be nil, then a crash can leave useless shares behind
+
+	// Store, if not nil, makes the record the project's, durably, as a part of the ceremony. If it fails it must have
+	// stored nothing: the shares are forgotten then.
+	Store func(ctx context.Context, root *Root) error
 }
 
 // Found holds the founding ceremony and returns version 1 of the root record, verified as [ParseRoot] does it. It
@@ -28,6 +32,8 @@ type Founding struct {
 // from the system), gives every custodian its share, reads each share back from its medium and rebuilds the key of
 // what came back. Only then it returns: a root record whose shares were lost on the way never leaves. now is compared
 // with the end of the device's certificate, if it has one.
+//
+// With a journal, call [ResumeFounding] at every start: what a crash interrupted is undone then.
 //
 // On failure what was kept is forgotten again, even if ctx has ended; the error says so where that failed too. It
 // wraps [ErrCeremony] if nothing was tried, a [*ShareError] if a custodian failed, or what is wrong with the record.
@@ -41,11 +47,35 @@ func Found(ctx context.Context, random io.Reader, now time.Time, f Founding) (*R
 	if err != nil {
 		return nil, err
 	}
-	asked, err := keepAll(ctx, root, f.Ceremony.Custodians, shares)
-	if err != nil {
-		return nil, errors.Join(err, forgetAll(ctx, root, f.Ceremony.Custodians[:asked]))
+	if err := f.keep(ctx, root, shares); err != nil {
+		return nil, err
 	}
 	return root, nil
+}
+
+// keep gives every custodian its share, within the journal if there is one.
+func (f *Founding) keep(ctx context.Context, root *Root, shares []shareRecord) error {
+	rec := &journalRecord{Head: wire.NewHead(), Magic: journalMagic, Project: root.Project}
+	if f.Journal != nil {
+		if err := rec.beginFounding(ctx, f.Journal, root, f.Ceremony.Custodians); err != nil {
+			return err
+		}
+	}
+	defer endCeremony(f.Ceremony.Custodians)
+	asked, err := keepAll(ctx, root, f.Ceremony.Custodians, shares)
+	if err == nil && f.Store != nil {
+		err = f.Store(ctx, root)
+	}
+	if err != nil {
+		err = errors.Join(err, forgetAll(ctx, root, f.Ceremony.Custodians[:asked]))
+	}
+	switch {
+	case f.Journal == nil:
+		return err
+	case err != nil:
+		return errors.Join(err, wrapJournal(f.Journal.Save(context.WithoutCancel(ctx), ProjectID{}, nil)))
+	}
+	return rec.founded(ctx, f.Journal)
 }
 
 func (f *Founding) check(now time.Time) error {
@@ -91,161 +121,5 @@ func (f *Founding) prepare(random io.Reader) (*Root, []shareRecord, error) {
 
 // shares splits seed over the ceremony's custodians.
 func (f *Founding) shares(random io.Reader, seed *identity.Seed, ceremony [16]byte, key *sign.PublicKey) ([]shareRecord, error) {
-	custodians := f.Ceremony.Custodians
-	ys, err := split(seed, f.Ceremony.Threshold, len(custodians))
-	if err != nil {
-		return nil, err
-	}
-	shares := make([]shareRecord, len(ys))
-	for i := range ys {
-		shares[i] = shareRecord{
-			Head: wire.NewHead(), Magic: shareMagic, Ceremony: ceremony, Holder: f.Identity.Member(), RootVersion: 1,
-			K: uint8(f.Ceremony.Threshold), M: uint8(len(ys)), X: uint8(i + 1), Y: ys[i], RootPubHash: rootPubHash(key),
-			Label: cutLabel(custodians[i].Label()),
-		}
-		secmem.Wipe(ys[i][:])
-	}
-	for i := range shares {
-		if _, err := io.ReadFull(random, shares[i].Salt[:]); err != nil {
-			return shares, fmt.Errorf("genesis: found: randomness: %w", err)
-		}
-	}
-	return shares, nil
-}
-
-// shareSetOf is what the root record says about shares.
-func shareSetOf(shares []shareRecord) shareSetRecord {
-	s := &shares[0]
-	set := shareSetRecord{Member: s.Holder, Ceremony: s.Ceremony, K: s.K, M: s.M, RootPubHash: s.RootPubHash}
-	for i := range shares {
-		set.Commitments = append(set.Commitments, shares[i].commitment())
-	}
-	return set
-}
-
-func wipeShares(shares []shareRecord) {
-	for i := range shares {
-		shares[i].wipe()
-	}
-}
-
-// keepAll gives each custodian its share, reads it back, and rebuilds the key of the first k that came back. It
-// returns how many custodians may hold a share now.
-func keepAll(ctx context.Context, root *Root, custodians []Custodian, shares []shareRecord) (asked int, err error) {
-	names := labels(custodians)
-	var back []*shareRecord
-	defer func() {
-		for _, s := range back {
-			s.wipe()
-		}
-	}()
-	for i, c := range custodians {
-		if err := ctx.Err(); err != nil {
-			return i, fmt.Errorf("genesis: found: %w", err)
-		}
-		if err := otherPlace(ctx, root, c, i); err != nil {
-			return i, err
-		}
-		s, err := keepOne(ctx, root, c, &shares[i])
-		if err != nil {
-			return i + 1, &ShareError{Custodian: names[i], Err: err}
-		}
-		back = append(back, s)
-	}
-	set := &root.ShareSets[0]
-	_, err = rebuild(root, set, back[:set.K])
-	return len(custodians), err
-}
-
-// otherPlace makes sure that c does not hold one of the shares kept so far: two shares in one place are one factor.
-func otherPlace(ctx context.Context, root *Root, c Custodian, kept int) error {
-	for i := range kept {
-		raw, err := c.Recall(ctx, refOf(root, i))
-		secmem.Wipe(raw)
-		if err == nil {
-			return fmt.Errorf("%w: custodians %d and %d keep their shares in one place; whoever finds it finds both",
-				ErrCeremony, i+1, kept+1)
-		}
-	}
-	return nil
-}
-
-// keepOne keeps a share and returns it as it was read back and verified.
-func keepOne(ctx context.Context, root *Root, c Custodian, share *shareRecord) (*shareRecord, error) {
-	ref := refOf(root, int(share.X)-1)
-	raw := share.encode()
-	defer secmem.Wipe(raw)
-	handed := bytes.Clone(raw) // so that a custodian that changes its argument is found out
-	defer secmem.Wipe(handed)
-	if err := keep(ctx, c, ref, handed, root.Raw); err != nil {
-		return nil, err
-	}
-	back, err := c.Recall(ctx, ref)
-	if err != nil {
-		return nil, fmt.Errorf("read the share back: %w", err)
-	}
-	defer secmem.Wipe(back)
-	if !bytes.Equal(back, raw) {
-		return nil, fmt.Errorf("read the share back: %w: other bytes came back than were kept", ErrShareCorrupt)
-	}
-	return root.verifyShare(back)
-}
-
-func keep(ctx context.Context, c Custodian, ref ShareRef, share, record []byte) error {
-	if rk, ok := c.(RecordKeeper); ok {
-		return rk.KeepWithRecords(ctx, ref, share, [][]byte{record})
-	}
-	return c.Keep(ctx, ref, share)
-}
-
-func refOf(root *Root, i int) ShareRef {
-	return ShareRef{Project: root.Project, Ceremony: root.ShareSets[0].Ceremony, X: byte(i + 1)}
-}
-
-// forgetAll undoes a founding. It goes on when ctx has ended: a share must not stay behind because somebody pressed
-// cancel.
-func forgetAll(ctx context.Context, root *Root, custodians []Custodian) error {
-	ctx = context.WithoutCancel(ctx)
-	var errs []error
-	for i, name := range labels(custodians) {
-		if err := custodians[i].Forget(ctx, refOf(root, i)); err != nil {
-			errs = append(errs, &ShareError{Custodian: name, Err: fmt.Errorf("a useless share may still lie there: %w", err)})
-		}
-	}
-	return errors.Join(errs...)
-}
-
-// FindRoots reads the root records that custodians carry beside their shares, for a machine that has nothing else.
-// Records of one version come once. A custodian that carries none is passed over; errors of the others are joined
-// and returned with the roots that were found.
-//
-// A record proves which project it founds, not that this is the project you mean: compare its id or the founder's
-// fingerprint with what you know from elsewhere.
-func FindRoots(ctx context.Context, from []Custodian) ([]*Root, error) {
-	names := labels(from)
-	found := map[RootID]bool{}
-	var roots []*Root
-	var errs []error
-	for i, c := range from {
-		rk, ok := c.(RecordKeeper)
-		if !ok {
-			continue
-		}
-		records, err := rk.Records(ctx)
-		if err != nil && !errors.Is(err, ErrNoShare) {
-			errs = append(errs, &ShareError{Custodian: names[i], Err: err})
-		}
-		for _, raw := range records {
-			root, err := ParseRoot(raw)
-			if err != nil {
-				errs = append(errs, &ShareError{Custodian: names[i], Err: err})
-				continue
-			}
-			if !found[root.ID] {
-				found[root.ID] = true
-				roots = append(roots, root)
-			}
-		}
-	}
-	return roots, errors.Join(errs...)
+	return dealAs(random, seed, f.Identity.Member(), 1, ceremony, rootPubHash(key), f.Ceremony)
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -102,13 +103,29 @@ func TestTwoFoundingsShareNothing(t *testing.T) {
 // recordShelf also carries root records.
 type recordShelf struct {
 	*shelf
-	records [][]byte
+	records   [][]byte
+	spreadErr error
 }
 
 func (s *recordShelf) KeepWithRecords(ctx context.Context, ref ShareRef, share []byte, records [][]byte) error {
 	s.records = append(s.records, records...)
 	return s.Keep(ctx, ref, share)
 }
+
+func (s *recordShelf) KeepRecords(_ context.Context, ref ShareRef, records [][]byte) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.shares[ref] == nil {
+		return ErrNoShare
+	}
+	if s.spreadErr != nil {
+		return s.spreadErr
+	}
+	s.records = slices.Clone(records)
+	return nil
+}
+
+func (*recordShelf) EndCeremony() {}
 
 func (s *recordShelf) Records(context.Context) ([][]byte, error) { return s.records, nil }
 

@@ -17,6 +17,24 @@ const (
 	MaxFeatures    = 64
 	MaxMembers     = 1000
 	MaxShare       = 1024      // share record
+	MaxJournal     = 2000      // record of a journal: what a keychain holds
+	maxSets        = 4         // ceremonies whose shares a journal follows
+	maxSigned      = 8         // records in it that were signed and never came into force
 	maxQuarantine  = 24 * 3600 // seconds
 	shareSeedBytes = 32
+)
+
+// Caps of what becomes a root record.
+const (
+	MaxProposal    = MaxRoot + 64   // proposal with its signatures
+	MaxOffer       = 16 << 10       // offer of a holder
+	MaxProposalAge = 30 * 24 * 3600 // seconds ahead that a proposal may end
+)
+
+// Caps of what a chain keeps besides the records in force.
+const (
+	maxSiblings   = 16      // records that follow one record
+	maxRivals     = 64      // records that were not in force when they came
+	maxAhead      = 32      // records that wait for those before them
+	maxAheadBytes = 4 << 20 // their sizes together
 )

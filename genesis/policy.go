@@ -57,14 +57,26 @@ func (p *Policy) check(holders int) error {
 			return fmt.Errorf("%w: features are not in ascending order", wire.ErrMalformed)
 		}
 	}
+	if err := p.checkFloor(suiteFloor); err != nil {
+		return err
+	}
 	return p.supported()
+}
+
+// suiteFloor is the weakest suite that this build takes part in, whatever a root says.
+const suiteFloor = wire.Suite1
+
+// checkFloor refuses a policy that lets suites in below floor. A policy may lower min_suite, but never below that.
+func (p *Policy) checkFloor(floor uint16) error {
+	if p.MinSuite < floor {
+		return fmt.Errorf("%w: %w: suite %#04x, at least %#04x", ErrRoot, ErrDowngrade, p.MinSuite, floor)
+	}
+	return nil
 }
 
 // supported fails with [ErrUpgradeRequired] if p asks for what this build lacks.
 func (p *Policy) supported() error {
 	switch {
-	case p.MinSuite == 0:
-		return fmt.Errorf("%w: no lowest suite", ErrRoot)
 	case p.MinSuite > wire.Suite1:
 		return fmt.Errorf("%w: suite %#04x", ErrUpgradeRequired, p.MinSuite)
 	case p.History != HistoryFull:

@@ -153,28 +153,28 @@ func quorum(root *Root, answers []answer) (*ShareSet, []*shareRecord, error) {
 	return nil, nil, best
 }
 
-// rebuild combines k verified shares and makes sure that they give the holder's key. It returns the key; the seed is
-// wiped.
-func rebuild(root *Root, set *ShareSet, shares []*shareRecord) (key *sign.PrivateKey, err error) {
+// rebuildSeed combines k verified shares and makes sure that they give the holder's key. The caller wipes the seed.
+func rebuildSeed(root *Root, set *ShareSet, shares []*shareRecord) (*identity.Seed, error) {
 	seed, err := combine(shares)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrRootMismatch, err)
 	}
-	want := root.holderKey(set.Member).Bytes()
-	err = withSeed(seed, func(made *sign.PrivateKey) error {
-		if subtle.ConstantTimeCompare(made.Public().Bytes(), want) != 1 {
-			return fmt.Errorf("%w: every share fits its commitment, but the record was made of other shares", ErrRootMismatch)
-		}
-		key = made
-		return nil
-	})
-	return key, err
+	made, want := NewHolderKey(*seed).Public().Bytes(), root.holderKey(set.Member).Bytes()
+	if subtle.ConstantTimeCompare(made, want) != 1 {
+		seed.Wipe()
+		return nil, fmt.Errorf("%w: every share fits its commitment, but the record was made of other shares", ErrRootMismatch)
+	}
+	return seed, nil
 }
 
-// withSeed calls fn with the holder key of a seed and wipes the seed, whatever fn does.
-func withSeed(seed *identity.Seed, fn func(*sign.PrivateKey) error) error {
+// rebuild returns the holder's key of k verified shares; the seed is wiped.
+func rebuild(root *Root, set *ShareSet, shares []*shareRecord) (*sign.PrivateKey, error) {
+	seed, err := rebuildSeed(root, set, shares)
+	if err != nil {
+		return nil, err
+	}
 	defer seed.Wipe()
-	return fn(NewHolderKey(*seed))
+	return NewHolderKey(*seed), nil
 }
 
 func (r *Root) holderKey(member identity.MemberID) *sign.PublicKey {

@@ -60,11 +60,14 @@ type Root struct {
 	ID        RootID
 	Project   ProjectID
 	N         uint32 // version of the root, from 1
+	Prev      RootID // the version before, zero at version 1
 	Title     string
 	Policy    Policy
 	Holders   []Holder   // ascending by member
 	ShareSets []ShareSet // ascending by member
-	Founder   Founder
+	Founder   Founder    // at version 1 only
+	Frontier  []wire.ID  // governance events up to which the version before is in force, ascending
+	Abandons  []RootID   // withdrawn proposals for this version, ascending
 	Reason    string
 	Raw       []byte // the signed record as it travels; must not be changed
 
@@ -72,11 +75,21 @@ type Root struct {
 	superseded [][16]byte
 }
 
+// Holder returns one of the root's holders.
+func (r *Root) Holder(member identity.MemberID) (Holder, bool) {
+	for _, h := range r.Holders {
+		if h.Member == member {
+			return h, true
+		}
+	}
+	return Holder{}, false
+}
+
 // ParseRoot reads a signed root record, at most [MaxRoot] bytes, of version 1 and verifies all of it: caps, the
 // founder's certificates, the threshold rule, and the signature of every holder. The error wraps
 // [wire.ErrTooLarge], [wire.ErrMalformed], [wire.ErrVersion], [ErrRoot], [ErrUpgradeRequired],
 // [sign.ErrPublicKey] or [sign.ErrSignature]; for a record of a later version, which proves nothing alone, it wraps
-// [ErrUnsupportedVersion].
+// [ErrUnsupportedVersion]; see [Chain] and [ParseNext].
 func ParseRoot(raw []byte) (*Root, error) {
 	r, err := parseRoot(raw)
 	if err != nil {
@@ -93,14 +106,6 @@ func parseRoot(raw []byte) (*Root, error) {
 	if core.N != 1 {
 		return nil, fmt.Errorf("%w: version %d", ErrUnsupportedVersion, core.N)
 	}
-	holders, err := core.holders()
-	if err != nil {
-		return nil, err
-	}
-	sets, err := core.shareSets(holders)
-	if err != nil {
-		return nil, err
-	}
 	founder, err := core.Founder.parse()
 	if err != nil {
 		return nil, err
@@ -108,14 +113,38 @@ func parseRoot(raw []byte) (*Root, error) {
 	if len(signed.Before) != 0 {
 		return nil, fmt.Errorf("%w: version 1 has no holders before it", ErrRoot)
 	}
-	if err := verifyHolders(signed.Core, holders, signed.Now); err != nil {
+	r, err := core.root(signed.Core)
+	if err != nil {
 		return nil, err
 	}
-	id := derive.ID(string(sign.Root), signed.Core)
-	return &Root{
-		ID: RootID(id), Project: ProjectID(id), N: core.N, Title: core.Title, Policy: core.Policy, Holders: holders,
-		ShareSets: sets, Founder: founder, Reason: core.Reason, Raw: append([]byte(nil), raw...),
-	}, nil
+	if err := verifyHolders(signed.Core, r.Holders, signed.Now); err != nil {
+		return nil, err
+	}
+	r.Project, r.Founder, r.Raw = ProjectID(r.ID), founder, append([]byte(nil), raw...)
+	return r, nil
+}
+
+// root returns what a core says, with its holders and share sets verified. Signatures are not.
+func (c *rootCore) root(raw []byte) (*Root, error) {
+	holders, err := c.holders()
+	if err != nil {
+		return nil, err
+	}
+	sets, err := c.shareSets(holders)
+	if err != nil {
+		return nil, err
+	}
+	r := &Root{
+		ID: RootID(derive.ID(string(sign.Root), raw)), N: c.N, Title: c.Title, Policy: c.Policy, Holders: holders,
+		ShareSets: sets, Frontier: c.Frontier, Reason: c.Reason,
+	}
+	if c.Prev != nil {
+		r.Prev = RootID(*c.Prev)
+	}
+	for _, id := range c.Abandons {
+		r.Abandons = append(r.Abandons, RootID(id))
+	}
+	return r, nil
 }
 
 // decodeRoot reads a record of any version and checks everything but keys, certificates and signatures.

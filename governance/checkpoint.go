@@ -60,7 +60,11 @@ func (h *history) judgeCheckpoint(e *entry, b *Checkpoint, v view) fault {
 	case b.Time < clock:
 		return because(ReasonTime, v.base)
 	}
-	s := h.state(e.parents)
+	root := h.rootID(e.parents)
+	if e.rootN > 0 && h.inForce(e) {
+		root = e.root
+	}
+	s := h.stateBy(h.maximal(e.parents), e.before, root)
 	if s.Digest() != b.State {
 		return simply(ReasonDigest)
 	}
@@ -108,7 +112,7 @@ func (h *history) settled(heads []int, in bitset) int {
 func (h *history) candidates(in, but bitset) []int {
 	var out []int
 	for _, i := range h.checkpoints {
-		if in.has(i) && !but.has(i) && !h.entries[i].late {
+		if e := h.entries[i]; in.has(i) && !but.has(i) && !e.late && h.overtaken(e, e.rootN).ok() {
 			out = append(out, i)
 		}
 	}

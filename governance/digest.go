@@ -72,7 +72,7 @@ func (s *State) buildVoids(v view, out *verdict) {
 
 // sum computes H("state", rows): members and live devices, chains, cuts, invites, epochs and void events.
 func (s *State) sum() wire.ID {
-	rows := digestRows{Root: wire.ID(s.project), Settled: s.settled.Number, Voids: s.voids}
+	rows := digestRows{Root: wire.ID(s.root), Settled: s.settled.Number, Voids: s.voids}
 	for _, q := range s.held {
 		rows.Quarantines = append(rows.Quarantines, quarantineRow{Proposal: q.Proposal, Target: q.Member})
 	}

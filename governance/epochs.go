@@ -59,8 +59,10 @@ func (h *history) lossOf(l *losses, x voided, in bitset, v *verdict) {
 		return // nobody ever saw it in force, or it lets nobody in
 	}
 	switch {
-	case x.stage == stageLocal: // too late for a checkpoint
-		l.all.add(x.fault.culprit)
+	case x.stage == stageLocal: // too late for a checkpoint, or superseded with the root
+		if x.fault.culprit != none {
+			l.all.add(x.fault.culprit)
+		}
 	case x.stage == stageFork:
 		l.oneOf = append(l.oneOf, h.branches(e, in))
 	case x.stage == stageInvite && e.kind == KindAdmit:

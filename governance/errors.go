@@ -9,8 +9,10 @@ import (
 var (
 	// ErrEvent means that an event breaks a rule of structure: parents, depth, numbering, lists, body.
 	ErrEvent = errors.New("governance: event breaks a structural rule")
-	// ErrForeign means that an event belongs to another project or rests on an unknown root record.
-	ErrForeign = errors.New("governance: event of another project or of an unknown root")
+	// ErrForeign means that an event belongs to another project.
+	ErrForeign = errors.New("governance: event of another project")
+	// ErrUnknownRoot means that an event rests on a root record that is not held: fetch the root chain first.
+	ErrUnknownRoot = errors.New("governance: event rests on a root record that is not held")
 	// ErrUnknownDevice means that an event is signed by a device that nothing in its own past introduces.
 	ErrUnknownDevice = errors.New("governance: signing device is unknown in the event's past")
 	// ErrAhead means that a checkpoint's time has not come by this device's clock: set the clock right or take it later.

@@ -22,7 +22,7 @@ func (l *Log) Explain(id EventID) (Explanation, error) {
 	if !ok {
 		return Explanation{}, fmt.Errorf("governance: explain: %w: %s", ErrUnknownEvent, id.Short())
 	}
-	return l.h.explain(i, l.h.verdict(l.heads)), nil
+	return l.h.explain(i, l.h.verdictNow(l.h.maximal(l.heads))), nil
 }
 
 func (h *history) explain(i int, v *verdict) Explanation {
@@ -58,7 +58,7 @@ func (l *Log) Audit(after EventID) iter.Seq[AuditEntry] {
 		if !ok && !after.IsZero() {
 			return
 		}
-		v := l.h.verdict(l.heads)
+		v := l.h.verdictNow(l.h.maximal(l.heads))
 		for i := from + 1; i < len(l.h.entries); i++ {
 			e := l.h.entries[i]
 			if !yield(AuditEntry{

@@ -15,8 +15,12 @@ import (
 func (l *Log) facts(ev *Event) (*entry, error) {
 	e := &entry{
 		id: ev.ID, event: ev, kind: ev.Kind, body: ev.body, device: ev.Device, aseq: ev.Aseq, depth: ev.Depth,
-		holders: l.distinctKeys(ev.Holders), rootAct: len(ev.Holders) > 0, own: fine, creates: none, base: none,
+		holders: l.distinctKeys(ev), rootAct: len(ev.Holders) > 0, own: fine, creates: none, base: none,
 	}
+	if err := l.checkRoot(ev); err != nil {
+		return nil, err
+	}
+	e.setRoot(l.h.roots.known[ev.Root])
 	for _, p := range ev.Parents {
 		i, ok := l.h.byID[p]
 		if !ok {
@@ -279,7 +283,7 @@ func (l *Log) verify(e *entry) error {
 // verifyHolders checks the signatures of the root holders.
 func (l *Log) verifyHolders(ev *Event) error {
 	for i, m := range ev.Holders {
-		key, err := l.holderKey(m)
+		key, err := l.holderKey(ev.Root, m)
 		if err != nil {
 			return err
 		}
@@ -297,19 +301,20 @@ func (l *Log) verifyDevice(ev *Event, d identity.DeviceID, sig []byte) error {
 	return nil
 }
 
-func (l *Log) holderKey(m identity.MemberID) (*sign.PublicKey, error) {
-	k := slices.IndexFunc(l.root.Holders, func(h genesis.Holder) bool { return h.Member == m })
-	if k < 0 {
-		return nil, fmt.Errorf("%w: %s holds no part of the root", ErrEvent, m.Short())
+func (l *Log) holderKey(root genesis.RootID, m identity.MemberID) (*sign.PublicKey, error) {
+	if r := l.h.roots.known[root]; r != nil {
+		if h, ok := r.Holder(m); ok {
+			return h.Key, nil
+		}
 	}
-	return l.root.Holders[k].Key, nil
+	return nil, fmt.Errorf("%w: %s holds no part of the root", ErrEvent, m.Short())
 }
 
 // distinctKeys counts the root holders who signed by the bytes of their keys.
-func (l *Log) distinctKeys(holders []identity.MemberID) int {
+func (l *Log) distinctKeys(ev *Event) int {
 	seen := map[string]bool{}
-	for _, m := range holders {
-		if key, err := l.holderKey(m); err == nil {
+	for _, m := range ev.Holders {
+		if key, err := l.holderKey(ev.Root, m); err == nil {
 			seen[string(key.Bytes())] = true
 		}
 	}

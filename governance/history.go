@@ -37,6 +37,9 @@ type entry struct {
 	signers   []signer // author, then cosigners; none for a root act
 	holders   int      // root holders who signed; 0: no root act
 	rootAct   bool
+	root      genesis.RootID // record that it rests on,
+	rootN     uint32         // its version, 0 in histories without records,
+	threshold int            // and how many holders must sign by it
 	parents   []int
 	past      bitset // all ancestors
 	subject   identity.MemberID
@@ -132,6 +135,7 @@ func policyOf(p genesis.Policy) policy {
 type history struct {
 	project   genesis.ProjectID
 	policy    policy
+	roots     rootChain
 	entries   []*entry
 	byID      map[EventID]int
 	devices   map[identity.DeviceID]*deviceInfo

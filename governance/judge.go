@@ -8,12 +8,12 @@ import (
 
 // judgeInPast fixes everything about e that its own past decides.
 func (h *history) judgeInPast(e *entry) {
-	e.before = h.verdict(e.parents)
+	e.before = h.verdictBy(e.parents, e.rootN)
 	e.base = e.before.base
 	v := h.pastOf(e)
 	e.byManager = !e.rootAct && v.standing(e.device) == Manager
 	e.needs = h.needs(e, v)
-	h.countManagers(e, v)
+	h.countManagers(e, v, h.quorumOf(e))
 	e.creates = none
 	if e.kind == KindAdmit && e.onInvite {
 		e.creates = v.inviteOf(e.invite)
@@ -31,15 +31,15 @@ func (h *history) judgeInPast(e *entry) {
 }
 
 // countManagers fixes how many managers must sign.
-func (h *history) countManagers(e *entry, v view) {
+func (h *history) countManagers(e *entry, v view, quorum int) {
 	e.grant, e.removal, e.relief = 1, 2, 1
 	switch e.kind {
 	case KindAdmit, KindRoleGrant, KindEndorse, KindCheckpoint:
-		e.grant = max(1, min(h.policy.quorum, v.managers(identity.MemberID{})))
+		e.grant = max(1, min(quorum, v.managers(identity.MemberID{})))
 	case KindRevoke, KindRoleDrop, KindDeviceRemove:
-		e.removal = max(2, min(h.policy.quorum, v.managers(e.subject)))
+		e.removal = max(2, min(quorum, v.managers(e.subject)))
 	case KindLiftQuarantine:
-		e.relief = max(1, min(h.policy.quorum, v.managers(e.subject)))
+		e.relief = max(1, min(quorum, v.managers(e.subject)))
 	}
 }
 
@@ -116,7 +116,7 @@ func (h *history) judge(e *entry, v view, local bool) fault {
 		return simply(e.admission.fault)
 	}
 	if e.rootAct {
-		if !r.root || e.holders < h.policy.threshold {
+		if !r.root || e.holders < e.threshold {
 			return simply(ReasonRootAct)
 		}
 		if len(e.signers) > 0 {

@@ -12,13 +12,16 @@ import (
 
 // Log is the events of one project that have arrived, in memory. It is not safe for concurrent use.
 type Log struct {
-	root    *genesis.Root
+	root    *genesis.Root // version 1
 	h       *history
 	heads   []int // ascending; 0 while there is no event
 	orphans orphans
 	states  map[string]*State
 	storage Storage // nil: whoever feeds the log keeps what it takes
 	clock   func() time.Time
+
+	versions []*genesis.Root // in force by the root chain; see SetRoots
+	fork     *genesis.Fork
 }
 
 // SetClock lets the log refuse, for now, checkpoints that are more than [MaxAhead] ahead of a clock, with [ErrAhead].
@@ -40,13 +43,22 @@ func (l *Log) checkClock(ev *Event) error {
 // NewLog returns the log of a project that holds nothing but its verified root record of version 1.
 func NewLog(root *genesis.Root) *Log {
 	return &Log{
-		root: root,
-		h: newHistory(root.Project, policyOf(root.Policy),
-			deviceOf(root.Founder.Identity, root.Founder.Device)),
-		heads:   []int{0},
-		orphans: newOrphans(),
-		states:  map[string]*State{},
+		root:     root,
+		h:        historyOf(root),
+		heads:    []int{0},
+		orphans:  newOrphans(),
+		states:   map[string]*State{},
+		versions: []*genesis.Root{root},
 	}
+}
+
+// historyOf returns the history of a project that holds nothing but its founding record.
+func historyOf(root *genesis.Root) *history {
+	h := newHistory(root.Project, policyOf(root.Policy),
+		deviceOf(root.Founder.Identity, root.Founder.Device))
+	h.entries[0].setRoot(root)
+	h.roots = rootChain{force: []rootVersion{{root: root}}, known: map[genesis.RootID]*genesis.Root{root.ID: root}}
+	return h
 }
 
 // AddResult says what became of an event, and of those that had waited for it.
@@ -71,7 +83,7 @@ func (l *Log) Add(raw []byte) (AddResult, error) { return l.AddFrom("", raw) }
 // there already is no error and adds nothing.
 //
 // An event with a missing parent waits in a bounded buffer, and Missing says what to fetch. What is refused fails
-// with [ErrEvent], [ErrForeign], [ErrUnknownDevice], [ErrOrphansFull], [sign.ErrSignature] or an error of
+// with [ErrEvent], [ErrForeign], [ErrUnknownRoot], [ErrUnknownDevice], [ErrOrphansFull], [sign.ErrSignature] or an error of
 // [ParseEvent].
 func (l *Log) AddFrom(from string, raw []byte) (AddResult, error) {
 	ev, err := ParseEvent(raw)
@@ -110,10 +122,10 @@ func (l *Log) checkOrigin(ev *Event) error {
 	if ev.Project != l.root.Project {
 		return fmt.Errorf("%w: project %s", ErrForeign, ev.Project.Short())
 	}
-	if ev.Root != l.root.ID {
-		return fmt.Errorf("%w: root record %s; fetch the root chain or update the program", ErrForeign, ev.Root.Short())
+	if err := l.checkRoot(ev); err != nil {
+		return err
 	}
-	return nil
+	return l.checkArrived(ev)
 }
 
 // take verifies an event whose parents are there and adds it.
@@ -126,11 +138,17 @@ func (l *Log) take(ev *Event) error {
 		return err
 	}
 	ev.verified = true
+	l.place(e)
+	l.advance(false)
+	return nil
+}
+
+// place adds an event that was verified.
+func (l *Log) place(e *entry) {
 	l.readBody(e)
 	l.h.add(e)
 	l.heads = slices.DeleteFunc(l.heads, func(i int) bool { return e.past.has(i) })
 	l.heads = append(l.heads, e.idx)
-	return nil
 }
 
 // release takes the waiting events whose parents have come, until none is left.
@@ -195,8 +213,8 @@ func (l *Log) Get(id EventID) *Event {
 // Len returns the number of events in the log.
 func (l *Log) Len() int { return len(l.h.entries) - 1 }
 
-// Root returns the root record that the log rests on.
-func (l *Log) Root() *genesis.Root { return l.root }
+// Root returns the newest root record that counts here; see [Log.SetRoots].
+func (l *Log) Root() *genesis.Root { return l.h.roots.current() }
 
 // Heads returns the events that no other rests on, ascending; the project's root record if there is none.
 func (l *Log) Heads() []EventID { return l.ids(l.heads) }
@@ -234,7 +252,16 @@ func (l *Log) indices(heads []EventID) ([]int, error) {
 }
 
 // State returns what all events of the log amount to.
-func (l *Log) State() *State { return l.stateOf(l.h.maximal(l.heads)) }
+func (l *Log) State() *State {
+	const now = "now" // by the root as it stands now, which events may not name yet
+	heads := l.h.maximal(l.heads)
+	if s := l.states[now]; s != nil && slices.Equal(s.heads, l.ids(heads)) {
+		return s
+	}
+	s := l.h.stateBy(heads, l.h.verdictNow(heads), l.Root().ID)
+	l.states[now] = s
+	return s
+}
 
 // StateAt returns what the closure of heads amounts to: the events named and all their ancestors. No heads stand
 // for the project's root record alone. It fails with [ErrUnknownEvent]. Repeated calls with the same heads are

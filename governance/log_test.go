@@ -59,7 +59,7 @@ func TestScenario27StructureIsRefused(t *testing.T) {
 			{"author nobody knows", chainStep("D", 1), "c", ErrUnknownDevice},
 			{"author introduced later", chainStep("C", 1), "b", ErrUnknownDevice},
 			{"another project", edited(func(c *eventCore) { c.Project[0]++ }), "c", ErrForeign},
-			{"unknown root record", edited(func(c *eventCore) { c.Root[0]++ }), "c", ErrForeign},
+			{"unknown root record", edited(func(c *eventCore) { c.Root[0]++ }), "c", ErrUnknownRoot},
 			{"newer version", edited(func(c *eventCore) { c.V = 2 }), "c", wire.ErrVersion},
 			{"rests on the root record", chainStep("A", 1), "G", ErrEvent},
 			{"body of another kind", edited(func(c *eventCore) { c.Kind = KindRoleGrant }), "c", wire.ErrMalformed},

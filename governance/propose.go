@@ -95,7 +95,7 @@ func (l *Log) draft(a Author, kind Kind, content any, p *proposal) eventCore {
 	in := l.h.closure(heads)
 	c := eventCore{
 		Head: wire.NewHead(), Project: l.root.Project, Kind: kind, Device: a.Device,
-		Aseq: l.h.lastAseq(a.Device, in) + 1, Parents: l.ids(heads), Root: l.root.ID, Body: wire.Marshal(content),
+		Aseq: l.h.lastAseq(a.Device, in) + 1, Parents: l.ids(heads), Root: l.Root().ID, Body: wire.Marshal(content),
 		THint: p.hint,
 	}
 	if prev := l.lastEvent(a.Device, in); prev != none {

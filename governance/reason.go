@@ -51,6 +51,8 @@ const (
 	ReasonEnds         Reason = 41 // its subject ended his identity himself
 	ReasonLift         Reason = 42 // it does not name the device's last event
 	ReasonRevocation   Reason = 43 // the self-revocation in it does not verify
+	ReasonSuperseded   Reason = 64 // root holders signed it whom a later root record has replaced
+	ReasonSuspended    Reason = 65 // two records claim to be the next root, so that the present one may do nothing
 )
 
 var reasonTexts = map[Reason]string{
@@ -98,6 +100,8 @@ var reasonTexts = map[Reason]string{
 	ReasonEnds:         "its subject ended his identity himself",
 	ReasonLift:         "it does not name the device's last event",
 	ReasonRevocation:   "the self-revocation in it does not verify",
+	ReasonSuperseded:   "the root holders who signed it are superseded",
+	ReasonSuspended:    "the root is suspended: two records claim to follow it",
 }
 
 // String returns the reason for people.

@@ -16,11 +16,23 @@ type replay struct {
 	void      bitset
 	contested bitset
 	why       map[int]voided
+	root      uint32 // version that the root has come to
 }
 
-// replay computes the outcome of a set, whose last settled checkpoint is base, from what base settled.
+// replay computes the outcome of a set, whose last settled checkpoint is base, from what base settled, with the root at
+// the newest version that its events name.
 func (h *history) replay(in bitset, base int) *verdict {
-	r := &replay{h: h, in: in, base: base, why: map[int]voided{}}
+	version := uint32(0)
+	if len(h.roots.force) > 0 {
+		for i := range in.members {
+			version = max(version, h.entries[i].rootN)
+		}
+	}
+	return h.replayAt(in, base, version)
+}
+
+func (h *history) replayAt(in bitset, base int, version uint32) *verdict {
+	r := &replay{h: h, in: in, base: base, why: map[int]voided{}, root: version}
 	r.settled.add(0)
 	if base != none {
 		r.settled = h.entries[base].past.with(base)
@@ -54,11 +66,13 @@ func (r *replay) reject(i int, s stage, f fault) {
 // view is what the set amounts to by what is void so far.
 func (r *replay) view() view { return view{r.h, r.in, r.void, r.base} }
 
-// local voids what is wrong in itself, too late, or not allowed in its own past.
+// local voids what is wrong in itself, too late, not allowed in its own past, and what the root has left behind.
 func (r *replay) local() {
 	for _, i := range r.list {
 		e := r.h.entries[i]
 		if f := e.own; !f.ok() {
+			r.reject(i, stageLocal, f)
+		} else if f := r.h.overtaken(e, r.root); !f.ok() {
 			r.reject(i, stageLocal, f)
 		} else if f := r.late(e); !f.ok() {
 			r.reject(i, stageLocal, f)

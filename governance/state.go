@@ -14,6 +14,7 @@ import (
 // State is what a set of events amounts to. It is immutable; what its methods return must not be changed.
 type State struct {
 	project   genesis.ProjectID
+	root      genesis.RootID
 	heads     []EventID
 	members   []Member
 	devices   map[identity.DeviceID]*Device
@@ -91,9 +92,13 @@ type Quarantine struct {
 // state builds the state of the closure of heads.
 func (h *history) state(heads []int) *State {
 	heads = h.maximal(heads)
-	out := h.verdict(heads)
+	return h.stateBy(heads, h.verdict(heads), h.rootID(heads))
+}
+
+// stateBy builds the state of an outcome of the closure of heads, with a root record in force.
+func (h *history) stateBy(heads []int, out *verdict, root genesis.RootID) *State {
 	v := view{h, h.closure(heads), out.void, out.base}
-	s := &State{project: h.project}
+	s := &State{project: h.project, root: root}
 	for _, i := range heads {
 		s.heads = append(s.heads, h.entries[i].id)
 	}
@@ -227,6 +232,9 @@ func (s *State) buildInvites(v view, out *verdict) {
 
 // Project returns the project that the state is of.
 func (s *State) Project() genesis.ProjectID { return s.project }
+
+// Root returns the root record in force.
+func (s *State) Root() genesis.RootID { return s.root }
 
 // Heads returns the events whose closure the state is of, ascending.
 func (s *State) Heads() []EventID { return s.heads }

@@ -99,6 +99,9 @@ func (h *history) extend(before *verdict, e *entry) *verdict {
 	if h.reaches(e) {
 		return h.replay(e.past.with(e.idx), before.base)
 	}
+	if f := h.overtaken(e, e.rootN); e.own.ok() && !f.ok() {
+		return before.with(voided{e.idx, stageLocal, f})
+	}
 	if !e.own.ok() {
 		return before.with(voided{e.idx, stageLocal, e.own})
 	}

@@ -60,7 +60,7 @@ func resignDevice(t testing.TB, p *person, change func(*deviceCore)) []byte {
 	id := DeviceID(derive.ID(string(sign.DeviceCert), signed.Core))
 	signed.Sigs = [][]byte{
 		p.ik.Sign(sign.DeviceCert, signed.Core), p.keys.DK.Sign(sign.DeviceCert, signed.Core),
-		ed25519.Sign(p.keys.Peer, peerBinding(id)),
+		ed25519.Sign(p.keys.Peer.Key(), peerBinding(id)),
 	}
 	return wire.Marshal(signed)
 }

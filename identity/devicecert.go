@@ -54,7 +54,7 @@ func NewDeviceCert(ik *sign.PrivateKey, member MemberID, keys *DeviceKeys, maxRo
 	return ParseDeviceCert(wire.Marshal(wire.Signed{Core: core, Sigs: [][]byte{
 		ik.Sign(sign.DeviceCert, core),
 		keys.DK.Sign(sign.DeviceCert, core),
-		ed25519.Sign(keys.Peer, peerBinding(id)),
+		ed25519.Sign(keys.Peer.Key(), peerBinding(id)),
 	}}))
 }
 

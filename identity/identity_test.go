@@ -127,10 +127,10 @@ func TestDisplayName(t *testing.T) {
 
 func TestKeysDependOnEverySeedAlone(t *testing.T) {
 	a, again, b := NewDeviceKeys(seedOf(1)), NewDeviceKeys(seedOf(1)), NewDeviceKeys(seedOf(2))
-	if !a.DK.Public().Equal(again.DK.Public()) || !a.Peer.Equal(again.Peer) || KemID(a.KEM.Public()) != KemID(again.KEM.Public()) {
+	if !a.DK.Public().Equal(again.DK.Public()) || !a.Peer.Key().Equal(again.Peer.Key()) || KemID(a.KEM.Public()) != KemID(again.KEM.Public()) {
 		t.Fatal("equal seeds gave different keys")
 	}
-	if a.DK.Public().Equal(b.DK.Public()) || a.Peer.Equal(b.Peer) || KemID(a.KEM.Public()) == KemID(b.KEM.Public()) {
+	if a.DK.Public().Equal(b.DK.Public()) || a.Peer.Key().Equal(b.Peer.Key()) || KemID(a.KEM.Public()) == KemID(b.KEM.Public()) {
 		t.Fatal("different seeds share a key")
 	}
 	if NewIdentityKey(seedOf(1)).Public().Equal(a.DK.Public()) {
@@ -182,7 +182,7 @@ func TestSecretsPrintRedacted(t *testing.T) {
 		}
 		return string(b)
 	}
-	secrets := []string{"abababab", "171 171", "171, 171", "0xab", fmt.Sprintf("%x", []byte(keys.Peer.Seed()))[:16]}
+	secrets := []string{"abababab", "171 171", "171, 171", "0xab", fmt.Sprintf("%x", []byte(keys.Peer.Key().Seed()))[:16]}
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%x", "%X", "%q", "%d", "%t"} {
 		for _, v := range []any{seed, &seed, keys, *keys, struct{ S Seed }{seed}, []Seed{seed}} {
 			checkRedacted(t, verb, fmt.Sprintf(verb, v), secrets)

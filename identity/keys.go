@@ -9,6 +9,7 @@ import (
 	"github.com/studio-whip/collab/crypto/derive"
 	"github.com/studio-whip/collab/crypto/kem"
 	"github.com/studio-whip/collab/crypto/sign"
+	"github.com/studio-whip/collab/internal/secmem"
 	"github.com/studio-whip/collab/internal/wire"
 )
 
@@ -31,9 +32,9 @@ func signingKey(seed *Seed, mldsaLabel, ed25519Label string) *sign.PrivateKey {
 
 // DeviceKeys are the secret keys of one device. They never leave it, are in no backup, and print as "[redacted]".
 type DeviceKeys struct {
-	DK   *sign.PrivateKey   // signs everything that the device says
-	Peer ed25519.PrivateKey // the transport's identity; its public half gives the peer ID
-	KEM  *kem.PrivateKey    // opens what is sealed to the device; the first one, later ones are drawn at random
+	DK   *sign.PrivateKey // signs everything that the device says
+	Peer PeerKey          // the transport's identity; its public half gives the peer ID
+	KEM  *kem.PrivateKey  // opens what is sealed to the device; the first one, later ones are drawn at random
 }
 
 // NewDeviceKeys derives a device's keys of its own seed; equal seeds give equal keys.
@@ -44,13 +45,41 @@ func NewDeviceKeys(seed Seed) *DeviceKeys {
 	defer func() { clear(peer[:]); clear(box[:]); runtime.KeepAlive(&peer); runtime.KeepAlive(&box) }()
 	return &DeviceKeys{
 		DK:   signingKey(&seed, "dk-mldsa", "dk-ed25519"),
-		Peer: ed25519.NewKeyFromSeed(peer[:]),
+		Peer: PeerKey{secmem.Hide(ed25519.NewKeyFromSeed(peer[:]))},
 		KEM:  kem.NewPrivateKey(box),
 	}
 }
 
+// PeerKey is the secret transport key of a device. It is out of the sight of packages that print, also where it lies within
+// other values, whose methods they do not ask.
+type PeerKey struct {
+	key secmem.Hidden[ed25519.PrivateKey]
+}
+
+// Key returns the key itself, which must be kept secret; nil if there is none.
+func (k PeerKey) Key() ed25519.PrivateKey {
+	if key := k.key.Get(); key != nil {
+		return *key
+	}
+	return nil
+}
+
+// String returns "[redacted]".
+func (PeerKey) String() string { return redacted }
+
+// GoString returns "[redacted]".
+func (PeerKey) GoString() string { return redacted }
+
+// Format writes "[redacted]" whatever the verb.
+func (PeerKey) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) }
+
+// MarshalJSON returns "[redacted]" as a JSON string.
+func (PeerKey) MarshalJSON() ([]byte, error) { return []byte(`"` + redacted + `"`), nil }
+
 // PeerPublic returns the public half of the transport key.
-func (k *DeviceKeys) PeerPublic() [32]byte { return [32]byte(k.Peer.Public().(ed25519.PublicKey)) }
+func (k *DeviceKeys) PeerPublic() [32]byte {
+	return [32]byte(k.Peer.Key().Public().(ed25519.PublicKey))
+}
 
 // String returns "[redacted]".
 func (DeviceKeys) String() string { return redacted }

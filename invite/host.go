@@ -25,7 +25,7 @@ type Terms struct {
 	ProofHash   wire.ID
 	MAC         [32]byte
 	KEM         *kem.PrivateKey
-	Records     [][]byte // root records from the pin on
+	Records     [][]byte // version 1 of the root record, the pinned one if it is another, and those after it
 	// Ended returns why the invite is over for this joiner, an error of this package, or nil. It is asked when M1
 	// has proved that the other end holds the code. Nil: never over.
 	Ended func() error

@@ -27,10 +27,10 @@ type Joiner struct {
 // Welcome is what an admitted newcomer starts with. Heads, boxes and addresses are the host's word only, until they
 // are checked against the log.
 type Welcome struct {
-	Root         *genesis.Root // the pinned root record, verified
+	Root         *genesis.Root // version 1 of the root record, verified
 	HostIdentity *identity.IdentityCert
 	HostDevice   *identity.DeviceCert
-	Records      [][]byte // root records from the pin on
+	Records      [][]byte // that record, the pinned one if it is another, and records after it; verified as far as they go
 	Invite       [16]byte
 	Pending      bool   // a person at the host has not decided yet: join again later; what follows is empty
 	Admit        []byte // the event that admits this device
@@ -194,18 +194,34 @@ func (j *Joiner) verifyHost(m *message2, th1 wire.ID, w *Welcome) (err error) {
 	return w.HostDevice.DK.Verify(sign.InviteHost, m.signed(th1), m.Sig)
 }
 
-// verifyRoot checks that the root records start at the code's pin.
+// verifyRoot checks that the first root record names the project, that the second is the code's pin if that is a later one,
+// and that those after it follow.
 func (j *Joiner) verifyRoot(w *Welcome) error {
 	root, err := genesis.ParseRoot(w.Records[0])
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
 	c := j.Code
-	if root.ID != c.Root || root.N != c.RootVersion || root.Project != c.Project {
+	if root.Project != c.Project {
 		return fmt.Errorf("%w (root record %s is not the code's)", ErrHost, root.ID.Short())
 	}
-	if len(w.Records) > 1 {
-		return fmt.Errorf("invite: the root has moved on since the code was made: %w", genesis.ErrUpgradeRequired)
+	last, later := root, w.Records[1:]
+	if c.RootVersion > 1 {
+		if len(later) == 0 {
+			return fmt.Errorf("%w (root record %s, which the code names, is missing)", ErrHost, c.Root.Short())
+		}
+		if last, err = genesis.ParsePinned(c.Project, c.Root, later[0]); err != nil {
+			return fmt.Errorf("%w: %w", ErrHost, err)
+		}
+		later = later[1:]
+	}
+	if last.ID != c.Root || last.N != c.RootVersion {
+		return fmt.Errorf("%w (root record %s is not the code's)", ErrHost, last.ID.Short())
+	}
+	for _, raw := range later {
+		if last, err = genesis.ParseNext(last, raw); err != nil {
+			return fmt.Errorf("%w: %w", ErrInvalid, err)
+		}
 	}
 	w.Root = root
 	return nil

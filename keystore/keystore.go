@@ -5,6 +5,9 @@
 // sealed under a passphrase or a key (package file) and, for tests, plain memory (package memory). There is no silent
 // fall-back from one to another: where the keychain cannot be used, the program decides.
 //
+// [Token] is a small device with a PIN, such as a YubiKey: it opens what was sealed to it and carries a few sealed
+// secrets.
+//
 // A store of your own has about 20 lines; package keystoretest checks that it keeps the promises below.
 package keystore
 

@@ -172,8 +172,9 @@ type entry struct {
 	state     []byte // nil: it leaves
 }
 
-// Apply takes in an update and says what it changed. Malformed or oversized input changes nothing. If others believe
-// that the own client has left, its clock has moved on and Renewed of the change has it: send Encode(self).
+// Apply takes in an update and says what it changed. Malformed or oversized input changes nothing; the error wraps a
+// *lib0.Error that says where and why. If others believe that the own client has left, its clock has moved on and Renewed
+// of the change has it: send Encode(self).
 func (a *Awareness) Apply(now time.Time, update []byte) (Change, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -213,7 +214,7 @@ func (a *Awareness) decode(update []byte) (es []entry, err error) {
 		r.Fail(0, "too many clients")
 	}
 	if err := r.Err(); err != nil {
-		return nil, fmt.Errorf("awareness: malformed update at byte %d: %s; nothing changed", err.Offset, err.Reason)
+		return nil, fmt.Errorf("awareness: malformed update, nothing changed: %w", err)
 	}
 	return es, nil
 }

@@ -1,22 +1,32 @@
 package awareness
 
 import (
+	"cmp"
 	"compress/gzip"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/studio-whip/collab/crdt/lib0"
 )
 
 var start = time.Unix(1_000_000, 0)
 
 // TestYjsSteps applies the updates recorded from y-protocols and compares states, clocks and what was told.
 func TestYjsSteps(t *testing.T) {
-	f, err := os.Open("../../testdata/yjs/extras/protocols.json.gz")
+	dir := cmp.Or(os.Getenv("COLLAB_YJS_FIXTURES"), "../../testdata/yjs") // an absolute path, if set
+	f, err := os.Open(filepath.Join(dir, "extras", "protocols.json.gz"))
+	if errors.Is(err, fs.ErrNotExist) && os.Getenv("COLLAB_YJS_FIXTURES") != "" {
+		t.Skip("the fixtures given have no recordings of protocols")
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -170,8 +180,9 @@ func TestRefused(t *testing.T) {
 		"large state":  "\x01\x02\x01\x1e\"" + strings.Repeat("x", 28) + "\"",
 		"many clients": "\x04\x02\x01\x011\x03\x01\x011\x04\x01\x011\x05\x01\x011",
 	} {
-		if _, err := a.Apply(start, []byte(u)); err == nil {
-			t.Errorf("%s: accepted", name)
+		var where *lib0.Error
+		if _, err := a.Apply(start, []byte(u)); !errors.As(err, &where) || where.Reason == "" || where.Offset > len(u) {
+			t.Errorf("%s: %v", name, err)
 		}
 		for id := range a.States() {
 			t.Errorf("%s: a refused update left a state of %d", name, id)
@@ -209,4 +220,24 @@ func Example() {
 		fmt.Println(id, string(state))
 	}
 	// Output: 1 {"name":"Ann"}
+}
+
+// A cursor is shown as a relative position inside the state, and goes when its owner falls silent.
+func Example_cursor() {
+	now := time.Unix(1_000_000, 0)
+	ann, ben := New(1), New(2)
+	say := func(state string) {
+		update, _ := ann.Set(now, []byte(state))
+		change, _ := ben.Apply(now, update)
+		fmt.Println("added", change.Added, "updated", change.Updated)
+	}
+	say(`{"name":"Ann","cursor":null}`)
+	say(`{"name":"Ann","cursor":"AAECAA=="}`)
+	now = now.Add(Timeout)
+	_, change := ben.Tick(now) // every few seconds
+	fmt.Println("removed", change.Removed)
+	// Output:
+	// added [1] updated []
+	// added [] updated [1]
+	// removed [1]
 }

@@ -131,6 +131,47 @@ func FuzzRead(f *testing.F) {
 	})
 }
 
+// FuzzHandle has a document that holds something handle arbitrary sync messages: it answers or says what is wrong, and
+// what it answers and holds can be read.
+func FuzzHandle(f *testing.F) {
+	d := crdt.New(crdt.WithClientID(9))
+	if err := d.Update(func(tx *crdt.Txn) error { return d.Text("t").Insert(tx, 0, "hello") }); err != nil {
+		f.Fatal(err)
+	}
+	full, err := d.EncodeUpdate(nil)
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, m := range []ysync.Message{ysync.Hello(d), {Kind: ysync.Step2, Payload: full}, {Kind: ysync.Update, Payload: full}} {
+		f.Add(ysync.AppendSync(nil, m))
+	}
+	f.Add([]byte("\x00\x03\x01\x09\x02"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		d, e := crdt.New(crdt.WithClientID(1)), crdt.New(crdt.WithClientID(2))
+		if err := d.Update(func(tx *crdt.Txn) error { return d.Text("t").Insert(tx, 0, "here") }); err != nil {
+			t.Fatal(err)
+		}
+		for len(b) > 0 {
+			m, rest, err := ysync.ReadSync(b)
+			if err != nil {
+				return
+			}
+			b = rest
+			answer, err := ysync.Handle(d, m)
+			var de *crdt.DecodeError
+			if err != nil && !errors.As(err, &de) {
+				t.Fatalf("%v: %v", m.Kind, err)
+			}
+			if answer == nil {
+				continue
+			}
+			if _, err := ysync.Handle(e, *answer); err != nil {
+				t.Fatalf("the answer to %v cannot be read: %v", m.Kind, err)
+			}
+		}
+	})
+}
+
 func Example() {
 	server, client := crdt.New(crdt.WithClientID(1)), crdt.New(crdt.WithClientID(2))
 	_ = server.Update(func(tx *crdt.Txn) error { return server.Text("t").Insert(tx, 0, "hello") })
@@ -141,4 +182,55 @@ func Example() {
 	_, _ = ysync.Handle(client, *answer)
 	fmt.Println(client.Digest() == server.Digest())
 	// Output: true
+}
+
+// Two programs keep one document in step, as y-websocket clients and servers do: both say what they have, each answers
+// with what the other lacks, and from then on every edit goes out as it happens.
+func Example_session() {
+	type program struct {
+		doc   *crdt.Doc
+		inbox [][]byte // stands for a connection
+	}
+	ann, ben := &program{doc: crdt.New(crdt.WithClientID(1))}, &program{doc: crdt.New(crdt.WithClientID(2))}
+	write := func(p *program, s string) {
+		_ = p.doc.Update(func(tx *crdt.Txn) error { return p.doc.Text("t").Insert(tx, 0, s) })
+	}
+	connect := func(from, to *program) {
+		send := func(m ysync.Message) { to.inbox = append(to.inbox, ysync.Append(nil, m)) }
+		send(ysync.Hello(from.doc))
+		from.doc.OnUpdate(func(u []byte, o crdt.Origin) {
+			if o.Local { // what came from others goes no further
+				send(ysync.Message{Kind: ysync.Update, Payload: u})
+			}
+		})
+	}
+	receive := func(p, other *program) {
+		for ; len(p.inbox) > 0; p.inbox = p.inbox[1:] {
+			m, _, err := ysync.Read(p.inbox[0])
+			if err != nil {
+				return // and close the connection
+			}
+			if answer, err := ysync.Handle(p.doc, m); err == nil && answer != nil {
+				other.inbox = append(other.inbox, ysync.Append(nil, *answer))
+			}
+		}
+	}
+
+	write(ann, "tea ")
+	write(ben, "cake")
+	connect(ann, ben)
+	connect(ben, ann)
+	write(ann, "more ")
+	for len(ann.inbox)+len(ben.inbox) > 0 {
+		receive(ann, ben)
+		receive(ben, ann)
+	}
+	_ = ben.doc.View(func(tx *crdt.ReadTxn) error {
+		fmt.Println(ben.doc.Text("t").String(tx))
+		return nil
+	})
+	fmt.Println(ann.doc.Digest() == ben.doc.Digest())
+	// Output:
+	// more tea cake
+	// true
 }

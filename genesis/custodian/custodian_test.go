@@ -57,10 +57,15 @@ func kinds(t *testing.T) []kind {
 	t.Helper()
 	cost.ForTests(t)
 	dir, ks, p := t.TempDir(), memory.New(), new(person)
+	device := memory.NewToken("4242", testPIN)
 	return []kind{
 		{"file", func() genesis.Custodian { return File(filepath.Join(dir, "shares")) }},
 		{"key store", func() genesis.Custodian { return KeyStore(ks) }},
 		{"phrase", func() genesis.Custodian { return Phrase(p.ask, filepath.Join(dir, "recovery")) }},
+		{"own phrase", func() genesis.Custodian {
+			return OwnPhrase(func(context.Context, PhraseQuestion) (string, error) { return goodOwn, nil }, filepath.Join(dir, "own"))
+		}},
+		{"token", func() genesis.Custodian { return Token(device, "4242", pin(testPIN, nil)) }},
 	}
 }
 
@@ -100,6 +105,11 @@ func TestCustodiansKeepRecallForget(t *testing.T) {
 			}
 			if _, err := c.Recall(ctx, refOf(1, 3)); !errors.Is(err, genesis.ErrNoShare) {
 				t.Fatalf("another x: %v", err)
+			}
+			for x, want := range map[byte]bool{2: true, 3: false} {
+				if there, err := k.open().(genesis.Peeker).Holds(ctx, refOf(1, x)); err != nil || there != want {
+					t.Fatalf("holds x = %d: %t, %v", x, there, err)
+				}
 			}
 			if err := c.Keep(ctx, refOf(2, 1), []byte("of another project")); err != nil {
 				t.Fatal(err)
@@ -141,7 +151,7 @@ func TestCustodiansHonourContext(t *testing.T) {
 
 func TestFilesArePrivateAndLeaveNothingBehind(t *testing.T) {
 	for _, k := range kinds(t) {
-		if k.name == "key store" {
+		if pathOf(k.open()) == "" {
 			continue
 		}
 		t.Run(k.name, func(t *testing.T) {
@@ -185,7 +195,7 @@ func pathOf(c genesis.Custodian) string {
 // Every truncation and every changed byte of a custodian's file is noticed, and the file stays as it was.
 func TestDamagedFilesAreNamed(t *testing.T) {
 	for _, k := range kinds(t) {
-		if k.name == "key store" {
+		if pathOf(k.open()) == "" {
 			continue
 		}
 		t.Run(k.name, func(t *testing.T) {

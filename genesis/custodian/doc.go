@@ -1,12 +1,15 @@
 // Package custodian has the built-in keepers of root shares, for a [genesis.Ceremony].
 //
 //   - [KeyStore] leaves the share in a key store: the operating system's keychain, or a sealed file.
+//   - [Token] seals it to a hardware token, on the token itself: token, PIN and touch give it back.
 //   - [File] writes it, unsealed, to a file on a removable medium: whoever holds the medium holds one factor.
 //   - [Phrase] seals it under a generated phrase of twelve words, into a recovery file that is kept elsewhere. The
 //     recovery file also carries the root records, so that phrase and file start again where everything else is lost.
+//   - [OwnPhrase] is [Phrase] under words that the person chooses, over a floor of strength.
 //
 // Each returns from Keep only when the share is durable and has been read back from its medium, and never replaces
-// another share. A ceremony should use places that do not fail together: no two of them on one disk.
+// another share. [Solo] puts three of them together for one person. A ceremony should use places that do not fail
+// together: no two of them on one disk. [Journal] keeps the journal of ceremonies in a key store.
 //
 // Errors wrap [genesis.ErrNoShare] where there is nothing under a reference, [ErrDamaged], [ErrOccupied] or
 // [ErrWrongPhrase], or the failure of the medium. No error, label or file name holds a share or a phrase. SPEC.md of

@@ -2,6 +2,7 @@ package custodian_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -49,4 +50,26 @@ func ExamplePhrase() {
 	c := custodian.Phrase(ask, "/media/stick/collab-recovery")
 	fmt.Println(c.Label())
 	// Output: recovery phrase, /media/stick/collab-recovery
+}
+
+func ExampleOwnPhrase() {
+	ask := func(ctx context.Context, q custodian.PhraseQuestion) (string, error) {
+		if q.Step == custodian.ChoosePhrase && q.Why != nil {
+			fmt.Println(q.Why) // say what was wrong with the last one
+		}
+		return "correct horse", nil
+	}
+	dir, err := os.MkdirTemp("", "stick")
+	if err != nil {
+		panic(err)
+	}
+	defer os.RemoveAll(dir)
+	c := custodian.OwnPhrase(ask, filepath.Join(dir, "collab-recovery"))
+	err = c.Keep(context.Background(), ref, []byte("a share"))
+	var weak *custodian.WeakPhraseError
+	fmt.Println(errors.As(err, &weak), weak.Bits < weak.Need)
+	// Output:
+	// custodian: phrase is too easy to guess, about 19 bits and at least 70 are needed; take seven or more words that nobody would say together, or let twelve be generated
+	// custodian: phrase is too easy to guess, about 19 bits and at least 70 are needed; take seven or more words that nobody would say together, or let twelve be generated
+	// true true
 }

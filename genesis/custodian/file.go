@@ -117,6 +117,13 @@ func (f *file) Recall(ctx context.Context, ref genesis.ShareRef) ([]byte, error)
 	return bytes.Clone(content.Shares[at].Share), nil
 }
 
+// Holds reports whether a share lies in the file.
+func (f *file) Holds(ctx context.Context, ref genesis.ShareRef) (bool, error) {
+	share, err := f.Recall(ctx, ref)
+	secmem.Wipe(share)
+	return there(err)
+}
+
 func (f *file) Forget(ctx context.Context, ref genesis.ShareRef) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("custodian: forget a share: %w", err)

@@ -274,8 +274,11 @@ func TestPhraseCost(t *testing.T) {
 	if len(c.fresh) != 1 {
 		t.Fatal("the key of the new share is not remembered")
 	}
-	if share, err := c.Recall(t.Context(), refOf(1, 1)); err != nil || string(share) != "share" || p.asked != 0 || len(c.fresh) != 0 {
-		t.Fatalf("first recall: %v, %d questions, %d keys remembered", err, p.asked, len(c.fresh))
+	if share, err := c.Recall(t.Context(), refOf(1, 1)); err != nil || string(share) != "share" || p.asked != 0 {
+		t.Fatalf("first recall: %v, %d questions", err, p.asked)
+	}
+	if c.EndCeremony(); len(c.fresh) != 0 {
+		t.Fatal("a key outlives its ceremony")
 	}
 }
 

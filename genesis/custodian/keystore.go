@@ -56,6 +56,21 @@ func (k *keyStore) Recall(ctx context.Context, ref genesis.ShareRef) ([]byte, er
 	return share, nil
 }
 
+// Holds reports whether something lies under ref.
+func (k *keyStore) Holds(ctx context.Context, ref genesis.ShareRef) (bool, error) {
+	share, err := k.Recall(ctx, ref)
+	secmem.Wipe(share)
+	return there(err)
+}
+
+// there makes an answer of what looking for a share gave.
+func there(err error) (bool, error) {
+	if errors.Is(err, genesis.ErrNoShare) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
 func (k *keyStore) Forget(ctx context.Context, ref genesis.ShareRef) error {
 	err := k.ks.Delete(ctx, shareName(ref))
 	if err != nil && !errors.Is(err, keystore.ErrNotFound) {

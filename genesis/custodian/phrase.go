@@ -8,21 +8,13 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 
 	"github.com/studio-whip/collab/crypto/seal"
 	"github.com/studio-whip/collab/genesis"
 	"github.com/studio-whip/collab/internal/secmem"
 	"github.com/studio-whip/collab/internal/wire"
-	"github.com/studio-whip/collab/internal/words"
 )
-
-// PhraseFunc talks to the person who keeps a recovery phrase. If generated is not empty it is a new phrase: show it,
-// have it written down, and return what the person types back from the paper; typed wrongly, it is called again, up
-// to three times. If generated is empty, ask for the phrase and return it. Case and spaces do not matter. It should
-// return ctx's error when ctx ends.
-type PhraseFunc func(ctx context.Context, generated string) (string, error)
 
 // Phrase seals shares under generated phrases of twelve words (128 bits; Argon2id with 256 MiB, about 1.5 s a time,
 // then XChaCha20-Poly1305) into the recovery file at path, which belongs on another medium than this machine's disk.
@@ -30,15 +22,36 @@ type PhraseFunc func(ctx context.Context, generated string) (string, error)
 // custodian is a [genesis.RecordKeeper].
 //
 // The folder must exist; the file is made with the first share and removed with the last one. Each share has its own
-// phrase. The first Recall after a Keep reads the file back under the key just made, without asking the person again.
-func Phrase(ask PhraseFunc, path string) genesis.Custodian { return &phrase{ask: ask, path: path} }
+// phrase. The first Recall after a Keep reads the file back under the key just made, without asking the person again, and
+// so does KeepRecords until EndCeremony.
+func Phrase(ask PhraseFunc, path string) genesis.Custodian {
+	return &phrase{owner: generated{ask}, path: path}
+}
+
+// OwnPhrase is [Phrase] under a phrase that the person chooses. It is refused with a [*WeakPhraseError] under a floor of
+// strength, which is an estimate and no proof: prefer generated words wherever somebody can be asked to write them down.
+func OwnPhrase(ask OwnPhraseFunc, path string) genesis.Custodian {
+	return &phrase{owner: own{ask}, path: path}
+}
+
+// owner is whose phrase it is. What both methods return is in normal form, and the caller wipes it.
+type owner interface {
+	agree(ctx context.Context) ([]byte, error)  // on a new phrase
+	recall(ctx context.Context) ([]byte, error) // one from before
+}
+
+// freshKey is the key of a phrase that a person has just typed.
+type freshKey struct {
+	key  *secmem.Bytes
+	read bool // the share was read back once
+}
 
 type phrase struct {
-	ask  PhraseFunc
-	path string
+	owner owner
+	path  string
 
 	mu    sync.Mutex
-	fresh map[genesis.ShareRef]*secmem.Bytes // keys of shares that were just kept, until they are read back
+	fresh map[genesis.ShareRef]*freshKey // of shares that were just kept, until the ceremony is over
 }
 
 func (p *phrase) Label() string { return "recovery phrase, " + p.path }
@@ -57,7 +70,7 @@ func (p *phrase) KeepWithRecords(ctx context.Context, ref genesis.ShareRef, shar
 	if _, err := p.insert(ref, nil); err != nil { // before anybody writes down twelve words for nothing
 		return err
 	}
-	secret, err := p.agree(ctx)
+	secret, err := p.owner.agree(ctx)
 	if err != nil {
 		return err
 	}
@@ -80,52 +93,6 @@ func (p *phrase) KeepWithRecords(ctx context.Context, ref genesis.ShareRef, shar
 	}
 	p.remember(ref, key)
 	return nil
-}
-
-// agree makes a phrase and returns it when the person has typed it back.
-func (p *phrase) agree(ctx context.Context) ([]byte, error) {
-	list, err := words.Generate(rand.Reader, phraseWords)
-	if err != nil {
-		return nil, fmt.Errorf("custodian: make a phrase: %w", err)
-	}
-	want := []byte(strings.Join(list, " "))
-	for try := 1; ; try++ {
-		typed, err := p.question(ctx, string(want))
-		if err == nil && subtle.ConstantTimeCompare(typed, want) == 1 {
-			secmem.Wipe(typed)
-			return want, nil
-		}
-		secmem.Wipe(typed)
-		if err == nil {
-			err = fmt.Errorf("%w: what was typed back is not the phrase that was shown", ErrWrongPhrase)
-		}
-		if !errors.Is(err, ErrWrongPhrase) || try == phraseTries {
-			secmem.Wipe(want)
-			return nil, err
-		}
-	}
-}
-
-// question asks the person and returns the phrase in normal form: words of the list, one space between.
-func (p *phrase) question(ctx context.Context, generated string) ([]byte, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, fmt.Errorf("custodian: ask for a phrase: %w", err)
-	}
-	if p.ask == nil {
-		return nil, errors.New("custodian: there is no function to ask for a phrase")
-	}
-	typed, err := p.ask(ctx, generated)
-	if err != nil {
-		return nil, fmt.Errorf("custodian: ask for a phrase: %w", err)
-	}
-	list, err := words.Parse(typed)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrWrongPhrase, err)
-	}
-	if len(list) != phraseWords {
-		return nil, fmt.Errorf("%w: %d words, it has %d", ErrWrongPhrase, len(list), phraseWords)
-	}
-	return []byte(strings.Join(list, " ")), nil
 }
 
 // insert reads the file and adds b to it unless b is nil. It refuses to replace a share and to overfill the file.
@@ -158,6 +125,26 @@ func (p *phrase) store(ref genesis.ShareRef, b blob) error {
 	if err != nil {
 		return err
 	}
+	return p.write(content)
+}
+
+// exchange puts a sealed share in place of the one under the same reference.
+func (p *phrase) exchange(ref genesis.ShareRef, b blob) error {
+	rewriting.Lock()
+	defer rewriting.Unlock()
+	content, err := p.read()
+	if err != nil {
+		return err
+	}
+	at, there := content.find(ref)
+	if !there {
+		return genesis.ErrNoShare
+	}
+	content.Blobs[at] = b
+	return p.write(content)
+}
+
+func (p *phrase) write(content *recoveryFile) error {
 	data := content.encode()
 	if len(data) > MaxRecoveryFile {
 		return fmt.Errorf("custodian: %s would have %d bytes, at most %d are kept in one file", p.path, len(data), MaxRecoveryFile)
@@ -188,14 +175,11 @@ func (p *phrase) Recall(ctx context.Context, ref genesis.ShareRef) ([]byte, erro
 	if err != nil {
 		return nil, err
 	}
-	key, ok := p.recollect(ref)
+	key, ok := p.recollect(ref, true)
 	if !ok {
-		secret, err := p.question(ctx, "")
-		if err != nil {
+		if key, err = p.askKey(ctx, b); err != nil {
 			return nil, err
 		}
-		key = b.header.Cost.Stretch(secret, b.header.Salt)
-		secmem.Wipe(secret)
 	}
 	defer secmem.Wipe(key[:])
 	payload, err := b.open(key)
@@ -205,13 +189,55 @@ func (p *phrase) Recall(ctx context.Context, ref genesis.ShareRef) ([]byte, erro
 	return payload.Share, nil
 }
 
+// askKey makes a sealed share's key of the phrase that the person types.
+func (p *phrase) askKey(ctx context.Context, b *blob) (key [seal.KeySize]byte, err error) {
+	secret, err := p.owner.recall(ctx)
+	if err != nil {
+		return key, err
+	}
+	defer secmem.Wipe(secret)
+	return b.header.Cost.Stretch(secret, b.header.Salt), nil
+}
+
+// KeepRecords asks for the phrase, unless the share was kept in the ceremony that still goes on.
+func (p *phrase) KeepRecords(ctx context.Context, ref genesis.ShareRef, records [][]byte) error {
+	if len(records) > MaxRecords {
+		return fmt.Errorf("custodian: %d records, at most %d are kept beside a share", len(records), MaxRecords)
+	}
+	b, err := p.find(ref)
+	if err != nil {
+		return err
+	}
+	key, ok := p.recollect(ref, false)
+	if !ok {
+		if key, err = p.askKey(ctx, b); err != nil {
+			return err
+		}
+	}
+	defer secmem.Wipe(key[:])
+	payload, err := b.open(key)
+	if err != nil {
+		return err
+	}
+	defer secmem.Wipe(payload.Share)
+	payload.Records = records
+	sealed, err := sealBlob(rand.Reader, key, ref.Project, b.header, *payload)
+	if err != nil {
+		return err
+	}
+	if err := p.exchange(ref, sealed); err != nil {
+		return err
+	}
+	return p.verify(ref, key, payload.Share)
+}
+
 // Records asks for the phrase once and returns the records beside every share that it opens.
 func (p *phrase) Records(ctx context.Context) ([][]byte, error) {
 	content, err := p.read()
 	if err != nil {
 		return nil, err
 	}
-	secret, err := p.question(ctx, "")
+	secret, err := p.owner.recall(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -234,14 +260,18 @@ func (p *phrase) Records(ctx context.Context) ([][]byte, error) {
 	return records, failure
 }
 
+// Holds reports whether a sealed share lies in the file.
+func (p *phrase) Holds(_ context.Context, ref genesis.ShareRef) (bool, error) {
+	_, err := p.find(ref)
+	return there(err)
+}
+
 // Forget removes a share from the file.
 func (p *phrase) Forget(ctx context.Context, ref genesis.ShareRef) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("custodian: forget a share: %w", err)
 	}
-	if key, ok := p.recollect(ref); ok {
-		secmem.Wipe(key[:])
-	}
+	p.disremember(ref)
 	rewriting.Lock()
 	defer rewriting.Unlock()
 	content, err := p.read()
@@ -302,22 +332,40 @@ func (p *phrase) remember(ref genesis.ShareRef, key [seal.KeySize]byte) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.fresh == nil {
-		p.fresh = make(map[genesis.ShareRef]*secmem.Bytes)
+		p.fresh = make(map[genesis.ShareRef]*freshKey)
 	}
-	p.fresh[ref] = secmem.New(bytes.Clone(key[:]))
+	p.fresh[ref] = &freshKey{key: secmem.New(bytes.Clone(key[:]))}
 	secmem.Wipe(key[:])
 }
 
-// recollect returns a remembered key, once.
-func (p *phrase) recollect(ref genesis.ShareRef) (key [seal.KeySize]byte, ok bool) {
+// recollect returns a remembered key; for reading a share back it does so once, so that a drill asks the person.
+func (p *phrase) recollect(ref genesis.ShareRef, reading bool) (key [seal.KeySize]byte, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	held, ok := p.fresh[ref]
-	if !ok {
+	if !ok || reading && held.read {
 		return key, false
 	}
-	copy(key[:], held.Bytes())
-	held.Wipe()
-	delete(p.fresh, ref)
+	held.read = held.read || reading
+	copy(key[:], held.key.Bytes())
 	return key, true
+}
+
+func (p *phrase) disremember(ref genesis.ShareRef) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if held, ok := p.fresh[ref]; ok {
+		held.key.Wipe()
+		delete(p.fresh, ref)
+	}
+}
+
+// EndCeremony wipes the keys that were remembered.
+func (p *phrase) EndCeremony() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, held := range p.fresh {
+		held.key.Wipe()
+	}
+	p.fresh = nil
 }

@@ -23,9 +23,12 @@ type pkg struct {
 	XTestImports []string
 }
 
+// tags switches on every file of the module, so that none escapes the plan.
+const tags = "piv"
+
 // load lists the module's packages under dir, and the module that each package in their import graph belongs to.
 func load(dir string) (own []pkg, moduleOf map[string]string, err error) {
-	cmd := exec.Command("go", "list", "-e", "-deps", "-test", "-json=ImportPath,Standard,ForTest,Module,Imports,TestImports,XTestImports", "./...")
+	cmd := exec.Command("go", "list", "-tags", tags, "-e", "-deps", "-test", "-json=ImportPath,Standard,ForTest,Module,Imports,TestImports,XTestImports", "./...")
 	cmd.Dir = dir
 	out, err := cmd.Output()
 	if err != nil {

@@ -14,15 +14,19 @@ var floors = map[string]int{
 	"internal/cost":                    0,
 	"internal/disk":                    0,
 	"internal/feed":                    0,
+	"internal/gate":                    0,
 	"internal/secmem":                  0,
 	"internal/task":                    0,
 	"internal/wire":                    0,
 	"internal/words":                   0,
 	"internal/traffic":                 0,
 	"internal/testbed/netns":           0, // a program
+	"internal/testbed/mutant":          0, // for tests
+	"internal/testbed/pivcard":         0, // for tests
 	"internal/testbed/plaintext":       0, // for tests
 	"internal/testbed/scenario":        0, // for tests
 	"internal/testbed/secretservice":   0, // for tests
+	"internal/testbed/traces":          0, // for tests
 	"crdt":                             1,
 	"crdt/awareness":                   1,
 	"crdt/ysync":                       1,
@@ -30,12 +34,14 @@ var floors = map[string]int{
 	"crypto/kem":                       1,
 	"crypto/seal":                      1,
 	"crypto/sign":                      1,
+	"internal/testbed/crdtbench":       2, // a program
 	"identity":                         2,
 	"internal/store":                   2,
 	"keystore":                         2,
 	"keystore/file":                    2,
 	"keystore/memory":                  2,
 	"keystore/osring":                  2,
+	"keystore/yubikey":                 2,
 	"keystore/keystoretest":            2,
 	"genesis":                          3,
 	"genesis/custodian":                3,
@@ -53,8 +59,10 @@ var floors = map[string]int{
 	"":                                 10,
 	"examples/quickstart":              11,
 	"examples/audit":                   11,
+	"examples/ceremony":                11,
 	"collabtest":                       11,
 	"internal/arch":                    testOnly,
+	"internal/hygiene":                 testOnly,
 	"internal/testbed/scenario/report": testOnly,
 }
 
@@ -63,9 +71,10 @@ const testOnly = 1 << 10
 
 // alsoImports lists imports on one floor that the plan allows by name: a backend's tests run the suite beside it.
 var alsoImports = map[string][]string{
-	"keystore/file":   {"keystore/keystoretest"},
-	"keystore/memory": {"keystore/keystoretest"},
-	"keystore/osring": {"keystore/keystoretest"},
+	"keystore/file":    {"keystore/keystoretest"},
+	"keystore/memory":  {"keystore/keystoretest"},
+	"keystore/osring":  {"keystore/keystoretest"},
+	"keystore/yubikey": {"keystore/keystoretest"},
 }
 
 // fences says which rooms may import a module of another author. A room is a package path; a trailing "/" admits
@@ -75,6 +84,7 @@ var fences = map[string][]string{
 	"github.com/cloudflare/circl":          {"crypto/"},
 	"github.com/fxamacker/cbor/v2":         {"internal/wire"},
 	"github.com/hashicorp/vault":           {"genesis"},
+	"github.com/ccojocar/zxcvbn-go":        {"genesis/custodian"},
 	"github.com/go-piv/piv-go/v2":          {"keystore/yubikey"},
 	"github.com/zalando/go-keyring":        {"keystore/osring"},
 	"github.com/godbus/dbus/v5":            {"keystore/osring", "internal/testbed/"},
@@ -91,4 +101,5 @@ var fences = map[string][]string{
 	"github.com/libp2p/go-libp2p-pubsub":   {"sync/live"},
 	"github.com/marcopolo/simnet":          {"collabtest"},
 	"github.com/prometheus/client_golang":  {"", "sync/coordinator"},
+	"golang.org/x/term":                    {"examples/"},
 }

@@ -47,24 +47,24 @@ func TestScenario102StrangersHearNothing(t *testing.T) {
 			send   func(exporter [32]byte) []byte
 			reason error
 		}{
-			{"nothing, then closes", stranger.keys.Peer, func([32]byte) []byte { return nil }, nil},
-			{"another protocol", stranger.keys.Peer, func([32]byte) []byte { return []byte("\x13/multistream/1.0.0\n") }, errFrameLength},
-			{"a frame longer than allowed", stranger.keys.Peer, func([32]byte) []byte { return []byte{0, 1, 0, 0} }, errFrameLength},
-			{"an empty frame", stranger.keys.Peer, func([32]byte) []byte { return frameBytes(nil) }, wire.ErrMalformed},
-			{"half a frame", stranger.keys.Peer, func(e [32]byte) []byte { return to(anna, stranger, asMember)(e)[:5000] }, nil},
-			{"a proof of an unknown device", stranger.keys.Peer, to(anna, stranger, asMember), ErrNotMember},
-			{"a member's proof from another transport key", stranger.keys.Peer, to(anna, berta, asMember), ErrNotMember},
-			{"a stranger's proof from a member's transport key", berta.keys.Peer, to(anna, stranger, asMember), ErrBadProof},
-			{"another certificate for a member's transport key", berta.keys.Peer, to(anna, berta2, asMember), ErrBadProof},
-			{"the same as a guest", berta.keys.Peer, to(anna, berta2, func(e [32]byte) auth { return guest(hosted, e) }), ErrBadProof},
-			{"a proof to another listener's device", berta.keys.Peer, to(carol, berta, asMember), ErrBadProof},
-			{"a guest of an unknown invite", stranger.keys.Peer, to(anna, stranger, func(e [32]byte) auth { return guest(other, e) }), ErrUnknownGuest},
-			{"a guest with another invite's secret", stranger.keys.Peer, to(anna, stranger, func(e [32]byte) auth {
+			{"nothing, then closes", stranger.keys.Peer.Key(), func([32]byte) []byte { return nil }, nil},
+			{"another protocol", stranger.keys.Peer.Key(), func([32]byte) []byte { return []byte("\x13/multistream/1.0.0\n") }, errFrameLength},
+			{"a frame longer than allowed", stranger.keys.Peer.Key(), func([32]byte) []byte { return []byte{0, 1, 0, 0} }, errFrameLength},
+			{"an empty frame", stranger.keys.Peer.Key(), func([32]byte) []byte { return frameBytes(nil) }, wire.ErrMalformed},
+			{"half a frame", stranger.keys.Peer.Key(), func(e [32]byte) []byte { return to(anna, stranger, asMember)(e)[:5000] }, nil},
+			{"a proof of an unknown device", stranger.keys.Peer.Key(), to(anna, stranger, asMember), ErrNotMember},
+			{"a member's proof from another transport key", stranger.keys.Peer.Key(), to(anna, berta, asMember), ErrNotMember},
+			{"a stranger's proof from a member's transport key", berta.keys.Peer.Key(), to(anna, stranger, asMember), ErrBadProof},
+			{"another certificate for a member's transport key", berta.keys.Peer.Key(), to(anna, berta2, asMember), ErrBadProof},
+			{"the same as a guest", berta.keys.Peer.Key(), to(anna, berta2, func(e [32]byte) auth { return guest(hosted, e) }), ErrBadProof},
+			{"a proof to another listener's device", berta.keys.Peer.Key(), to(carol, berta, asMember), ErrBadProof},
+			{"a guest of an unknown invite", stranger.keys.Peer.Key(), to(anna, stranger, func(e [32]byte) auth { return guest(other, e) }), ErrUnknownGuest},
+			{"a guest with another invite's secret", stranger.keys.Peer.Key(), to(anna, stranger, func(e [32]byte) auth {
 				return guest(InviteAuth{Hash: hosted.Hash, Key: other.Key}, e)
 			}), ErrUnknownGuest},
-			{"a guest's mac of another connection", stranger.keys.Peer, to(anna, stranger, func([32]byte) auth { return guest(hosted, [32]byte{1}) }), ErrUnknownGuest},
-			{"a guest with somebody else's certificate", stranger.keys.Peer, to(anna, carol, func(e [32]byte) auth { return guest(hosted, e) }), ErrBadProof},
-			{"a transfer claim", stranger.keys.Peer, to(anna, stranger, func([32]byte) auth {
+			{"a guest's mac of another connection", stranger.keys.Peer.Key(), to(anna, stranger, func([32]byte) auth { return guest(hosted, [32]byte{1}) }), ErrUnknownGuest},
+			{"a guest with somebody else's certificate", stranger.keys.Peer.Key(), to(anna, carol, func(e [32]byte) auth { return guest(hosted, e) }), ErrBadProof},
+			{"a transfer claim", stranger.keys.Peer.Key(), to(anna, stranger, func([32]byte) auth {
 				return auth{kind: authTransfer, transfer: [16]byte{1}}
 			}), ErrBadProof},
 		} {
@@ -113,7 +113,7 @@ func TestScenario103RecordedProof(t *testing.T) {
 				seen := newRefusals()
 				h := start(t, anna, newRoster(anna, berta), seen.into)
 				to := target(t, anna, h, transport)
-				first, err := rawDial(t, transport, to, berta.keys.Peer, hybridOnly)
+				first, err := rawDial(t, transport, to, berta.keys.Peer.Key(), hybridOnly)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -129,7 +129,7 @@ func TestScenario103RecordedProof(t *testing.T) {
 					t.Fatal(err)
 				}
 				for name, replay := range map[string][]byte{"dialer's": proof, "listener's": frameBytes(raw)} {
-					second, err := rawDial(t, transport, to, berta.keys.Peer, hybridOnly)
+					second, err := rawDial(t, transport, to, berta.keys.Peer.Key(), hybridOnly)
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -178,7 +178,7 @@ func TestScenario103ListenersThatCannotProve(t *testing.T) {
 			for _, transport := range transports {
 				t.Run(tc.name+"/"+transport, func(t *testing.T) {
 					checkLeaks(t)
-					addr := rawListen(t, transport, berta.keys.Peer, hybridOnly, func(c *rawConn) {
+					addr := rawListen(t, transport, berta.keys.Peer.Key(), hybridOnly, func(c *rawConn) {
 						raw, err := readFrame(c)
 						if err != nil {
 							t.Errorf("the dialer's proof: %v", err)
@@ -218,8 +218,8 @@ func TestScenario103Spliced(t *testing.T) {
 				seen := newRefusals()
 				b := start(t, berta, r, seen.into)
 				real := target(t, berta, b, transport)
-				addr := rawListen(t, transport, berta.keys.Peer, hybridOnly, func(c *rawConn) {
-					on, err := rawDial(t, transport, real, anna.keys.Peer, hybridOnly)
+				addr := rawListen(t, transport, berta.keys.Peer.Key(), hybridOnly, func(c *rawConn) {
+					on, err := rawDial(t, transport, real, anna.keys.Peer.Key(), hybridOnly)
 					if err != nil {
 						t.Error(err)
 						return

@@ -25,7 +25,7 @@ import (
 // key, so that nothing but the protocol stands in their way.
 func TestStockPeers(t *testing.T) {
 	anna, berta := newDevice(t, "anna"), newDevice(t, "berta")
-	key, err := ic.UnmarshalEd25519PrivateKey(berta.keys.Peer)
+	key, err := ic.UnmarshalEd25519PrivateKey(berta.keys.Peer.Key())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,7 +91,7 @@ func TestScenario66ClassicalPeers(t *testing.T) {
 				checkLeaks(t)
 				seen := newRefusals()
 				h := start(t, anna, newRoster(anna, berta), seen.into)
-				c, err := rawDial(t, transport, target(t, anna, h, transport), berta.keys.Peer, classicalOnly)
+				c, err := rawDial(t, transport, target(t, anna, h, transport), berta.keys.Peer.Key(), classicalOnly)
 				if transport == "tcp" {
 					if err == nil {
 						t.Fatal("the handshake succeeded")
@@ -109,7 +109,7 @@ func TestScenario66ClassicalPeers(t *testing.T) {
 			})
 			t.Run("server/"+transport, func(t *testing.T) {
 				checkLeaks(t)
-				addr := rawListen(t, transport, berta.keys.Peer, classicalOnly, func(c *rawConn) {
+				addr := rawListen(t, transport, berta.keys.Peer.Key(), classicalOnly, func(c *rawConn) {
 					if raw, err := io.ReadAll(c); len(raw) > 0 {
 						t.Errorf("we sent %d bytes over a classical channel, %v", len(raw), err)
 					}

@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"io"
 
 	ic "github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/network"
@@ -33,6 +34,9 @@ type InviteAuth struct {
 }
 
 func (InviteAuth) String() string { return "invite [redacted]" }
+
+// Format keeps the key out of every verb.
+func (InviteAuth) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "invite [redacted]") }
 
 // GoString keeps the key out of %#v.
 func (InviteAuth) GoString() string { return "invite [redacted]" }

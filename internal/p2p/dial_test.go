@@ -115,7 +115,7 @@ func TestManyDialsOneConnection(t *testing.T) {
 	checkLeaks(t)
 	anna, berta := newDevice(t, "anna"), newDevice(t, "berta")
 	r := newRoster(anna, berta)
-	a, b := start(t, anna, r), start(t, berta, r)
+	a, b := start(t, anna, r, only("quic")), start(t, berta, r, only("quic"))
 	var wg sync.WaitGroup
 	for range 8 {
 		wg.Go(func() {
@@ -200,19 +200,19 @@ func TestHalfOpenPerAddress(t *testing.T) {
 	h := start(t, anna, newRoster(anna, berta), seen.into, func(c *Config) { c.HalfOpenPerAddress = 2 })
 	var held []*rawConn
 	for range 2 {
-		c, err := rawDial(t, "tcp", target(t, anna, h, "tcp"), berta.keys.Peer, hybridOnly)
+		c, err := rawDial(t, "tcp", target(t, anna, h, "tcp"), berta.keys.Peer.Key(), hybridOnly)
 		if err != nil {
 			t.Fatal(err)
 		}
 		held = append(held, c)
 	}
-	if _, err := rawDial(t, "tcp", target(t, anna, h, "tcp"), berta.keys.Peer, hybridOnly); err == nil {
+	if _, err := rawDial(t, "tcp", target(t, anna, h, "tcp"), berta.keys.Peer.Key(), hybridOnly); err == nil {
 		t.Fatal("a third TCP connection got in")
 	} else if errors.Is(err, multistream.ErrNotSupported[string]{}) {
 		t.Fatalf("the third TCP connection was answered: %v", err)
 	}
 	seen.expect(t, ErrHalfOpen)
-	if _, err := rawDial(t, "quic", target(t, anna, h, "quic"), berta.keys.Peer, hybridOnly); err == nil {
+	if _, err := rawDial(t, "quic", target(t, anna, h, "quic"), berta.keys.Peer.Key(), hybridOnly); err == nil {
 		t.Fatal("a third connection got in over QUIC")
 	}
 	seen.expect(t, ErrHalfOpen)
@@ -224,7 +224,7 @@ func TestHalfOpenPerAddress(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "the proven one gives its place back", func() bool { return len(h.Connected()) == 1 })
-	if _, err := rawDial(t, "quic", target(t, anna, h, "quic"), berta.keys.Peer, hybridOnly); err != nil {
+	if _, err := rawDial(t, "quic", target(t, anna, h, "quic"), berta.keys.Peer.Key(), hybridOnly); err != nil {
 		t.Fatalf("no place after one was given back: %v", err)
 	}
 }

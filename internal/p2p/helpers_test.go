@@ -129,6 +129,14 @@ func start(t *testing.T, d device, r Roster, edit ...func(*Config)) *Host {
 	return h
 }
 
+// only leaves a host one transport, for tests that count connections: a slow machine lets libp2p dial a second transport
+// that it has learned of meanwhile, and keep both.
+func only(transport string) func(*Config) {
+	return func(cfg *Config) {
+		cfg.Listen = []string{map[string]string{"quic": loopQUIC, "tcp": loopTCP}[transport]}
+	}
+}
+
 func echo(_ context.Context, s *Stream) { _, _ = io.Copy(s, s) }
 
 // target names a host's addresses of one transport, "quic" or "tcp".

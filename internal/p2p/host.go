@@ -105,7 +105,7 @@ func (c *Config) check() error {
 	switch {
 	case c.Device == nil || c.Cert == nil || c.Roster == nil:
 		return fmt.Errorf("%w: device keys, certificate and roster are required", ErrConfig)
-	case len(c.Device.Peer) != ed25519.PrivateKeySize || c.Device.PeerPublic() != c.Cert.Peer || !c.Device.DK.Public().Equal(c.Cert.DK):
+	case len(c.Device.Peer.Key()) != ed25519.PrivateKeySize || c.Device.PeerPublic() != c.Cert.Peer || !c.Device.DK.Public().Equal(c.Cert.DK):
 		return fmt.Errorf("%w: the certificate belongs to other device keys", ErrConfig)
 	case c.HalfOpenPerAddress < 0:
 		return fmt.Errorf("%w: negative number of half-open connections", ErrConfig)

@@ -26,7 +26,7 @@ func TestMemberHostSeesNoGuests(t *testing.T) {
 			hr, jr := newRoster(host), newRoster(joiner)
 			invite := inviteOf("one")
 			hr.host(invite)
-			h, j := start(t, host, hr), start(t, joiner, jr)
+			h, j := start(t, host, hr, only(transport)), start(t, joiner, jr, only(transport))
 			view := h.MemberHost()
 			w := watchView(t, view)
 			view.SetStreamHandler(gossip, func(s network.Stream) { _, _ = io.Copy(s, s); s.Close() })
@@ -64,7 +64,6 @@ func TestMemberHostSeesNoGuests(t *testing.T) {
 				t.Fatal(err)
 			}
 			eventually(t, "the view tells of the member", func() bool { return w.has("connected") && w.has("identified") })
-			// On a slow machine libp2p also tries the other transport that it has learned of, and closes one of the two.
 			eventually(t, "the view shows the member, once", func() bool {
 				n := view.Network()
 				return len(n.Peers()) == 1 && len(n.ConnsToPeer(pid)) == 1 && n.Connectedness(pid) == network.Connected

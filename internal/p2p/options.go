@@ -29,7 +29,7 @@ import (
 // options builds the libp2p host: our two transports, our one security protocol, no discovery, no metrics.
 // closers hold what libp2p takes over only if it starts.
 func (h *Host) options() (opts []libp2p.Option, closers []io.Closer, err error) {
-	key, err := ic.UnmarshalEd25519PrivateKey(h.cfg.Device.Peer)
+	key, err := ic.UnmarshalEd25519PrivateKey(h.cfg.Device.Peer.Key())
 	if err != nil {
 		return nil, nil, fmt.Errorf("%w: transport key: %w", ErrConfig, err)
 	}

@@ -112,7 +112,7 @@ func TestSecurityRoles(t *testing.T) {
 
 func securityOf(t *testing.T, d device, r *roster) *security {
 	t.Helper()
-	key, err := ic.UnmarshalEd25519PrivateKey(d.keys.Peer)
+	key, err := ic.UnmarshalEd25519PrivateKey(d.keys.Peer.Key())
 	if err != nil {
 		t.Fatal(err)
 	}

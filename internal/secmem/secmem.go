@@ -1,8 +1,8 @@
 // Package secmem keeps secrets out of logs and memory dumps as far as Go allows: [Bytes] prints as "[redacted]"
-// whatever the verb, and is overwritten by Wipe; [Hidden] keeps a value of any type out of sight within a struct.
+// whatever the verb, and is overwritten by Wipe; [Lock] makes one that is not swapped out; [Hidden] keeps a value of any type
+// out of sight within a struct; [Do] leaves no traces of a computation where the Go runtime can see to that.
 //
-// It does not promise that no copy exists: the garbage collector may have moved one, and what a caller copied the
-// caller must wipe.
+// It does not promise that no copy exists: growing a stack copies one, and what a caller copied the caller must wipe.
 package secmem
 
 import (
@@ -15,10 +15,13 @@ import (
 const Redacted = "[redacted]"
 
 // Bytes owns a secret. The zero value is an empty one. It is not safe for concurrent use with Wipe.
-type Bytes struct{ secret Hidden[[]byte] }
+type Bytes struct {
+	secret Hidden[[]byte]
+	page   Hidden[[]byte] // of a locked secret
+}
 
 // New takes ownership of b: nobody else may keep it.
-func New(b []byte) *Bytes { return &Bytes{Hide(b)} }
+func New(b []byte) *Bytes { return &Bytes{Hide(b), Hide[[]byte](nil)} }
 
 // Bytes returns the secret itself, not a copy; it is nil after Wipe.
 func (s *Bytes) Bytes() []byte {
@@ -38,6 +41,10 @@ func (s *Bytes) Wipe() {
 	}
 	Wipe(*s.secret.Get())
 	*s.secret.Get() = nil
+	if page := *s.page.Get(); page != nil {
+		*s.page.Get() = nil
+		pages.give(page)
+	}
 }
 
 // Wipe overwrites b with zeros.

@@ -13,6 +13,8 @@ import (
 	"github.com/studio-whip/collab/crypto/seal"
 	"github.com/studio-whip/collab/internal/cost"
 	"github.com/studio-whip/collab/internal/secmem"
+	"github.com/studio-whip/collab/internal/testbed/mutant"
+	"github.com/studio-whip/collab/internal/testbed/scenario"
 	"github.com/studio-whip/collab/internal/wire"
 	"github.com/studio-whip/collab/keystore"
 )
@@ -181,24 +183,55 @@ func TestGolden(t *testing.T) {
 	}
 }
 
-func FuzzParse(f *testing.F) {
-	f.Add(sample(f))
-	f.Add([]byte{})
+// checkParsed is what holds of any bytes that are read as a vault; key and header are those of the only vault that was
+// ever sealed under key.
+func checkParsed(t *testing.T, raw []byte, key [seal.KeySize]byte, header []byte) (taken bool) {
+	t.Helper()
+	img, err := parse(raw)
+	if err != nil {
+		if !errors.Is(err, keystore.ErrDamaged) && !errors.Is(err, wire.ErrVersion) {
+			t.Fatalf("untyped error %v", err)
+		}
+		return false
+	}
+	again := container{Header: wire.Marshal(img.header), Sealed: img.sealed}
+	again.Sum = again.sum()
+	if !bytes.Equal(wire.Marshal(again), raw) {
+		t.Fatal("encodes to other bytes")
+	}
+	if _, err := img.open(key); err == nil && !bytes.Equal(again.Header, header) {
+		t.Fatal("a header that was never sealed opens")
+	}
+	return true
+}
+
+func sampleKey(t testing.TB) [seal.KeySize]byte {
+	t.Helper()
 	key, err := keySource{newSecret(1)}.key(&header{Salt: [16]byte{9}}, false)
 	if err != nil {
-		f.Fatal(err)
+		t.Fatal(err)
 	}
+	return key
+}
+
+func FuzzParse(f *testing.F) {
 	whole := sample(f)
-	f.Fuzz(func(t *testing.T, raw []byte) {
-		img, err := parse(raw)
-		if err != nil {
-			if !errors.Is(err, keystore.ErrDamaged) && !errors.Is(err, wire.ErrVersion) {
-				t.Fatalf("untyped error %v", err)
+	f.Add(whole)
+	f.Add([]byte{})
+	f.Fuzz(func(t *testing.T, raw []byte) { checkParsed(t, raw, sampleKey(t), parsedHeader(t, whole)) })
+}
+
+func TestScenario067HostileVault(t *testing.T) {
+	scenario.Run(t, 67, "a vault file, whole, cut anywhere, each byte flipped: no panic, typed errors, and what decodes encodes to "+
+		"the same bytes", func(t *testing.T) {
+		whole, taken := sample(t), 0
+		for raw := range mutant.Of(whole) {
+			if checkParsed(t, raw, sampleKey(t), parsedHeader(t, whole)) {
+				taken++
 			}
-			return
 		}
-		if _, err := img.open(key); err == nil && !bytes.Equal(img.aad[len("collab/v1/vault\x00"):], parsedHeader(t, whole)) {
-			t.Fatal("a header that was never sealed opens")
+		if taken != 1 { // the checksum finds every single change
+			t.Errorf("%d variants of a vault were taken; want the vault alone", taken)
 		}
 	})
 }

@@ -100,7 +100,7 @@ func (v *Vault) load(src source) error {
 		return fmt.Errorf("%w: vault %s", err, v.path)
 	}
 	secrets.wipe()
-	v.key, v.img = secmem.New(key[:]), img
+	v.key, v.img = secmem.Lock(key[:]), img
 	return nil
 }
 
@@ -129,7 +129,7 @@ func (v *Vault) create(src source) error {
 		secmem.Wipe(key[:])
 		return err
 	}
-	v.key, v.img = secmem.New(key[:]), img
+	v.key, v.img = secmem.Lock(key[:]), img
 	return nil
 }
 

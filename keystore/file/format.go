@@ -93,7 +93,9 @@ func newImage(key [seal.KeySize]byte, h header, e entries) (*image, error) {
 		return nil, fmt.Errorf("%w: the vault holds at most %d secrets", keystore.ErrTooBig, MaxEntries)
 	}
 	raw := wire.Marshal(h)
-	sealed, err := seal.Random(rand.Reader, key, aad(raw), plain)
+	var sealed []byte
+	var err error
+	secmem.Do(func() { sealed, err = seal.Random(rand.Reader, key, aad(raw), plain) })
 	if err != nil {
 		return nil, fmt.Errorf("keystore: vault: %w", err)
 	}
@@ -104,7 +106,9 @@ func newImage(key [seal.KeySize]byte, h header, e entries) (*image, error) {
 
 // open returns the secrets. It fails with [keystore.ErrWrongPassphrase].
 func (i *image) open(key [seal.KeySize]byte) (entries, error) {
-	plain, err := seal.OpenRandom(key, i.aad, i.sealed)
+	var plain []byte
+	var err error
+	secmem.Do(func() { plain, err = seal.OpenRandom(key, i.aad, i.sealed) })
 	if err != nil {
 		return nil, keystore.ErrWrongPassphrase
 	}

@@ -52,6 +52,7 @@ func (s keySource) key(h *header, _ bool) (key [seal.KeySize]byte, err error) {
 	return vaultKey(s.secret.Bytes(), h), nil
 }
 
-func vaultKey(secret []byte, h *header) [seal.KeySize]byte {
-	return derive.Key(secret, h.Salt[:], "vault")
+func vaultKey(secret []byte, h *header) (key [seal.KeySize]byte) {
+	secmem.Do(func() { key = derive.Key(secret, h.Salt[:], "vault") })
+	return key
 }

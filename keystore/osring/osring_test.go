@@ -14,6 +14,7 @@ import (
 	"github.com/zalando/go-keyring"
 	"go.uber.org/goleak"
 
+	"github.com/studio-whip/collab/internal/gate"
 	"github.com/studio-whip/collab/keystore"
 	"github.com/studio-whip/collab/keystore/keystoretest"
 )
@@ -36,7 +37,7 @@ func usable(context.Context) error { return nil }
 func mocked(t *testing.T) *Ring {
 	t.Helper()
 	keyring.MockInit()
-	r, err := open("test", newGate(), usable)
+	r, err := open("test", gate.New(), usable)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,7 +50,7 @@ func TestConformance(t *testing.T) {
 
 func TestProfilesAreApart(t *testing.T) {
 	a := mocked(t)
-	b, err := open("other", newGate(), usable)
+	b, err := open("other", gate.New(), usable)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,12 +65,12 @@ func TestProfilesAreApart(t *testing.T) {
 func TestProfileName(t *testing.T) {
 	keyring.MockInit()
 	for _, good := range []string{"a", "My-App_2.0", strings.Repeat("x", maxProfile)} {
-		if _, err := open(good, newGate(), usable); err != nil {
+		if _, err := open(good, gate.New(), usable); err != nil {
 			t.Errorf("%q: %v", good, err)
 		}
 	}
 	for _, bad := range []string{"", "a:b", "a b", "a/b", "ä", "a\n", strings.Repeat("x", maxProfile+1)} {
-		if _, err := open(bad, newGate(), usable); !errors.Is(err, keystore.ErrInvalid) {
+		if _, err := open(bad, gate.New(), usable); !errors.Is(err, keystore.ErrInvalid) {
 			t.Errorf("%q: %v; want ErrInvalid", bad, err)
 		}
 	}
@@ -99,7 +100,7 @@ func TestErrors(t *testing.T) {
 		{cause, keystore.ErrUnavailable},
 	} {
 		keyring.MockInitWithError(c.from)
-		r, err := open("test", newGate(), usable)
+		r, err := open("test", gate.New(), usable)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -112,10 +113,29 @@ func TestErrors(t *testing.T) {
 	}
 }
 
+// What the other systems' keychains say, by the numbers that their headers give.
+func TestMeaning(t *testing.T) {
+	for code, want := range map[int]error{
+		44: keystore.ErrNotFound, 36: keystore.ErrLocked, 51: keystore.ErrDenied, 128: keystore.ErrDenied,
+		1: keystore.ErrUnavailable, 37: keystore.ErrUnavailable,
+	} {
+		if got := securityExit(code); got != want {
+			t.Errorf("exit code %d: %v; want %v", code, got, want)
+		}
+	}
+	for number, want := range map[uintptr]error{
+		1168: keystore.ErrNotFound, 5: keystore.ErrDenied, 1312: keystore.ErrUnavailable, 87: keystore.ErrUnavailable,
+	} {
+		if got := credentialError(number); got != want {
+			t.Errorf("system error %d: %v; want %v", number, got, want)
+		}
+	}
+}
+
 // A keychain that is not ready is not touched.
 func TestNotReady(t *testing.T) {
 	keyring.MockInit()
-	if _, err := open("test", newGate(), func(context.Context) error { return keystore.ErrLocked }); !errors.Is(err, keystore.ErrLocked) {
+	if _, err := open("test", gate.New(), func(context.Context) error { return keystore.ErrLocked }); !errors.Is(err, keystore.ErrLocked) {
 		t.Fatalf("open: %v; want ErrLocked", err)
 	}
 	r, state := mocked(t), error(nil)
@@ -133,58 +153,28 @@ func TestNotReady(t *testing.T) {
 	}
 }
 
+// A keychain that hangs is given up in time, and told from one that fails.
 func TestHangingKeychain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := newGate()
+		r, err := open("test", gate.New(), usable)
+		if err != nil {
+			t.Fatal(err)
+		}
 		answer := make(chan struct{})
-		hang := func() ([]byte, error) {
-			<-answer
-			return []byte("late"), nil
-		}
-		quick := func() ([]byte, error) { return []byte("in time"), nil }
-
-		began := time.Now()
-		if _, err := g.call(t.Context(), usable, hang); !errors.Is(err, keystore.ErrTimeout) {
-			t.Fatalf("call that hangs: %v; want ErrTimeout", err)
-		}
-		if d := time.Since(began); d != callTimeout {
-			t.Errorf("it took %v; want %v", d, callTimeout)
-		}
-		began = time.Now()
-		if _, err := g.call(t.Context(), usable, quick); !errors.Is(err, keystore.ErrTimeout) {
-			t.Fatalf("call behind one that hangs: %v; want ErrTimeout", err)
-		}
-		if d := time.Since(began); d != 0 {
-			t.Errorf("it took %v; want an answer at once", d)
+		r.ready = func(context.Context) error { <-answer; return keystore.ErrLocked }
+		for _, wait := range []time.Duration{callTimeout, 0} {
+			began := time.Now()
+			if err := r.Put(t.Context(), "a", []byte("x")); !errors.Is(err, keystore.ErrTimeout) {
+				t.Fatalf("%v; want ErrTimeout", err)
+			}
+			if d := time.Since(began); d != wait {
+				t.Errorf("it took %v; want %v", d, wait)
+			}
 		}
 		close(answer)
 		synctest.Wait()
-		if got, err := g.call(t.Context(), usable, quick); err != nil || string(got) != "in time" {
-			t.Fatalf("after the keychain answered: %q, %v", got, err)
-		}
-	})
-}
-
-func TestDeadlineOfTheCaller(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		g := newGate()
-		answer := make(chan struct{})
-		hang := func() ([]byte, error) { <-answer; return nil, nil }
-
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
-		if _, err := g.call(ctx, usable, hang); !errors.Is(err, keystore.ErrTimeout) || !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("deadline: %v; want ErrTimeout and DeadlineExceeded", err)
-		}
-		// The next call waits for its turn, as the keychain may only be slow, and can be given up.
-		ctx, cancel = context.WithCancel(t.Context())
-		time.AfterFunc(time.Second, cancel)
-		if _, err := g.call(ctx, usable, hang); !errors.Is(err, context.Canceled) || errors.Is(err, keystore.ErrTimeout) {
-			t.Errorf("cancellation: %v; want context.Canceled", err)
-		}
-		time.AfterFunc(time.Second, func() { close(answer) })
-		if got, err := g.call(t.Context(), usable, func() ([]byte, error) { return []byte("ok"), nil }); err != nil || string(got) != "ok" {
-			t.Errorf("call that waited for its turn: %q, %v", got, err)
+		if _, err := r.Get(t.Context(), "a"); !errors.Is(err, keystore.ErrLocked) {
+			t.Fatalf("after the keychain answered: %v; want ErrLocked", err)
 		}
 	})
 }

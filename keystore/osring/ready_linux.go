@@ -46,7 +46,7 @@ func ready(ctx context.Context) error {
 	}
 	all, err := property(secretsPath, serviceIface, "Collections")
 	if err != nil {
-		return fmt.Errorf("%w: no Secret Service on the session bus: %w", unlessLate(ctx), err)
+		return fmt.Errorf("%w: no Secret Service on the session bus: %w", unlessDenied(ctx, err), err)
 	}
 	// go-keyring's rule: the collection "login" if there is one, else the default.
 	path := defaultPath
@@ -55,7 +55,7 @@ func ready(ctx context.Context) error {
 	}
 	locked, err := property(path, collectionFace, "Locked")
 	if err != nil {
-		return fmt.Errorf("%w: the Secret Service has no default collection: %w", unlessLate(ctx), err)
+		return fmt.Errorf("%w: the Secret Service has no default collection: %w", unlessDenied(ctx, err), err)
 	}
 	if is, ok := locked.Value().(bool); !ok || is {
 		return fmt.Errorf("%w: unlock it (log in) and try again", keystore.ErrLocked)
@@ -71,11 +71,24 @@ func unlessLate(ctx context.Context) error {
 	return keystore.ErrUnavailable
 }
 
+// unlessDenied is [unlessLate] for a question that the bus may have kept from the keychain.
+func unlessDenied(ctx context.Context, err error) error {
+	if denied(err) {
+		return keystore.ErrDenied
+	}
+	return unlessLate(ctx)
+}
+
+func denied(err error) bool {
+	var bus dbus.Error
+	return errors.As(err, &bus) && bus.Name == "org.freedesktop.DBus.Error.AccessDenied"
+}
+
 // translatePlatform reads the errors of go-keyring's Secret Service client, some of which have no type.
 func translatePlatform(err error) error {
 	var bus dbus.Error
 	switch {
-	case errors.As(err, &bus) && bus.Name == "org.freedesktop.DBus.Error.AccessDenied":
+	case denied(err):
 		return fmt.Errorf("%w: %w", keystore.ErrDenied, err)
 	case errors.As(err, &bus) && bus.Name == "org.freedesktop.Secret.Error.IsLocked",
 		strings.HasPrefix(err.Error(), "failed to unlock"):

@@ -9,6 +9,7 @@ import (
 
 	"github.com/studio-whip/collab/crypto/derive"
 	"github.com/studio-whip/collab/crypto/seal"
+	"github.com/studio-whip/collab/internal/secmem"
 	"github.com/studio-whip/collab/internal/wire"
 )
 
@@ -177,10 +178,12 @@ const (
 
 // sealer seals and opens the blocks of one file, or the parts of its manifest. A file's key is used for that file only,
 // so that the number of a block can be its nonce.
-type sealer struct{ key [seal.KeySize]byte }
+type sealer struct {
+	key secmem.Hidden[[seal.KeySize]byte]
+}
 
 func newSealer(key [seal.KeySize]byte, use string) *sealer {
-	return &sealer{derive.Key(key[:], nil, use)}
+	return &sealer{secmem.Hide(derive.Key(key[:], nil, use))}
 }
 
 // String, GoString and Format never show the key.
@@ -189,11 +192,13 @@ func (*sealer) GoString() string             { return "[redacted]" }
 func (*sealer) Format(f fmt.State, _ rune)   { _, _ = f.Write([]byte("[redacted]")) }
 func (*sealer) MarshalJSON() ([]byte, error) { return []byte(`"[redacted]"`), nil }
 
-func (s *sealer) seal(n int, plain []byte) []byte { return seal.Seal(s.key, blockNonce(n), nil, plain) }
+func (s *sealer) seal(n int, plain []byte) []byte {
+	return seal.Seal(*s.key.Get(), blockNonce(n), nil, plain)
+}
 
 // open opens a block whose hash is right: if it fails, its author has sealed something else.
 func (s *sealer) open(n int, sealed []byte) ([]byte, error) {
-	plain, err := seal.Open(s.key, blockNonce(n), nil, sealed)
+	plain, err := seal.Open(*s.key.Get(), blockNonce(n), nil, sealed)
 	if err != nil {
 		return nil, fmt.Errorf("%w: block %d: %w", ErrInvalid, n, err)
 	}

@@ -86,7 +86,11 @@ func (p *Project) settle(added []governance.EventID, from identity.DeviceID, als
 		p.gate.depart(d.Cert)
 	}
 	p.state.Store(after)
-	p.changes.add(step{Change: Change{Before: before, After: after, Added: added}, from: from})
+	rootBefore, rootAfter := p.noteRoot()
+	p.changes.add(step{
+		Change: Change{Before: before, After: after, Added: added, RootBefore: rootBefore, RootAfter: rootAfter}, from: from,
+		root: rootBefore.Current != rootAfter.Current,
+	})
 	return nil
 }
 

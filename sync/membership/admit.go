@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/studio-whip/collab/genesis"
 	"github.com/studio-whip/collab/governance"
 	"github.com/studio-whip/collab/identity"
 	"github.com/studio-whip/collab/internal/wire"
@@ -22,12 +23,16 @@ func (p *Project) terms(h hosting, s deadliner) (*invite.Terms, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	create, rootID, ok := p.announcement(h.Invite)
-	if !ok || p.usable() != nil || p.doubt || rootID != wire.ID(p.root.ID) {
+	if !ok || p.usable() != nil || p.doubt {
+		return nil, false
+	}
+	root, records := p.recordsFrom(genesis.RootID(rootID))
+	if root == nil {
 		return nil, false
 	}
 	t := &invite.Terms{
-		Project: p.id, RootVersion: p.root.N, Root: p.root.ID, Invite: h.Invite, ProofHash: create.ProofHash,
-		MAC: h.MAC, KEM: p.self.Keys.KEM, Records: [][]byte{p.root.Raw},
+		Project: p.id, RootVersion: root.N, Root: root.ID, Invite: h.Invite, ProofHash: create.ProofHash,
+		MAC: h.MAC, KEM: p.self.Keys.KEM, Records: records,
 		Ended: func() error {
 			p.mu.Lock()
 			defer p.mu.Unlock()
@@ -52,6 +57,25 @@ func (p *Project) terms(h hosting, s deadliner) (*invite.Terms, bool) {
 		t.Hosts = append(t.Hosts, invite.Host{Device: x.Device, Peer: d.Cert.Peer, KemID: x.KemID})
 	}
 	return t, true
+}
+
+// recordsFrom returns a version in force and the records that prove it to a newcomer: version 1, which the project is named
+// for, that version, and those after it as far as they fit the handshake. p.mu is held.
+func (p *Project) recordsFrom(id genesis.RootID) (root *genesis.Root, records [][]byte) {
+	size := 0
+	for _, r := range p.chain.View().Versions {
+		if r.ID == id {
+			root = r
+		}
+		if r.N > 1 && root == nil {
+			continue
+		}
+		if size += len(r.Raw); r.N > 1 && r != root && size > maxWelcomeRoots {
+			break
+		}
+		records = append(records, r.Raw)
+	}
+	return root, records
 }
 
 // announcement returns the event that announced an invite, in force or not: its holder is to be told, if it is not.
@@ -96,7 +120,7 @@ func (p *Project) admit(ctx context.Context, h hosting, r invite.Request, s dead
 	if err := p.over(h, r.Device.ID); err != nil {
 		return refusal(err), nil
 	}
-	if p.members() >= int(p.root.Policy.MaxMembers) {
+	if p.members() >= int(p.events.Root().Policy.MaxMembers) {
 		return refusal(invite.ErrFull), nil
 	}
 	return p.admitNow(h, r)

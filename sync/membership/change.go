@@ -10,16 +10,19 @@ import (
 )
 
 // Change is a step of a project's governance: what it amounted to before and after, and the events between, in causal
-// order. Steps that follow each other fast are given as one. Without events it says that a missing key has arrived.
+// order. Steps that follow each other fast are given as one. Without events it says that a missing key has arrived, that
+// the root has moved, or that what is proposed has changed.
 type Change struct {
-	Before, After *governance.State
-	Added         []governance.EventID
+	Before, After         *governance.State
+	Added                 []governance.EventID
+	RootBefore, RootAfter RootStatus
 }
 
 // step is a change, and the device that sent all of its events; zero if several did.
 type step struct {
 	Change
 	from identity.DeviceID
+	root bool // the root has moved
 }
 
 // changes tells observers of changes, in order, from one goroutine and outside all locks.
@@ -39,7 +42,7 @@ func (c *changes) add(s step) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if q := c.queue; q != nil {
-		q.After = s.After
+		q.After, q.RootAfter, q.root = s.After, s.RootAfter, q.root || s.root
 		if len(q.Added) == 0 {
 			q.from = s.from
 		} else if len(s.Added) > 0 && q.from != s.from {

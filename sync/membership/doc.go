@@ -8,6 +8,9 @@
 // [Project.OpenChain]), follow it with [Project.OnChange], and bring it up to date with one peer with
 // [Project.Pull]; what is new goes to all connected members by itself.
 //
+// The root moves by [Project.ProposeRoot] and [Project.SignRoot], with those who have offered to hold it by
+// [Project.OfferToHold]; [Project.Roots] says how it stands.
+//
 // What is promised. An event is durable before it is sent, acted upon or visible in State. Every request of a peer
 // names one project and is checked against that project's members at that moment; a project that does not exist here
 // and one that the peer is no member of get the same answer, a closed stream. Nothing is sent to who is not a member,

@@ -26,6 +26,13 @@ var (
 	ErrNoEpoch = errors.New("membership: the project's current key has not arrived yet; connect to another member")
 	// ErrNotAdmitted means that the host's log does not hold this device's admission.
 	ErrNotAdmitted = errors.New("membership: the host's log does not admit this device; ask for a new invite")
+	// ErrUnknownProposal means that no such proposal of a root record is open here.
+	ErrUnknownProposal = errors.New("membership: no such proposal is open; it may have been decided or have come to its end")
+	// ErrRootFork means that two records claim to be the next version of the root, and the root is suspended: compare the
+	// records with people you trust and pin one.
+	ErrRootFork = errors.New("membership: the root is forked; compare the records with people you trust and pin one")
+	// ErrRootBehind means that later root records or events before them are missing here: connect to another member first.
+	ErrRootBehind = errors.New("membership: the root has moved on and this device lacks a part; connect to another member first")
 	// ErrInDoubt means that the store was not closed cleanly, so that events of this device may be missing from it:
 	// connect to another member first.
 	ErrInDoubt = errors.New("membership: this device's own history is in doubt after a crash; connect to another member first")

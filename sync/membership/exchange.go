@@ -38,6 +38,9 @@ func (p *Project) exchange(ctx context.Context, device identity.DeviceID, news [
 	if !p.allowed(device) {
 		return fmt.Errorf("%w: %s", ErrNotMember, device.Short())
 	}
+	if err := p.exchangeRoots(ctx, host, device); err != nil {
+		return fmt.Errorf("membership: exchange with %s: %w", device.Short(), err)
+	}
 	s, err := host.Open(ctx, device, protocolEvents)
 	if err != nil {
 		return err

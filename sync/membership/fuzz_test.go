@@ -5,6 +5,7 @@ import (
 	"errors"
 	"testing"
 
+	"github.com/studio-whip/collab/genesis"
 	"github.com/studio-whip/collab/governance"
 	"github.com/studio-whip/collab/internal/wire"
 )
@@ -36,6 +37,14 @@ func FuzzHello(f *testing.F) {
 
 func FuzzBatch(f *testing.F) {
 	fuzzMessage(f, batch{Last: true}, batch{Events: [][]byte{{1}}, Boxes: [][]byte{{2}}, Addrs: [][]byte{{3}}})
+}
+
+func FuzzRootHello(f *testing.F) {
+	fuzzMessage(f, rootHello{}, rootHello{Have: []genesis.RootID{{1}, {2}}})
+}
+
+func FuzzRootBatch(f *testing.F) {
+	fuzzMessage(f, rootBatch{Last: true}, rootBatch{Records: [][]byte{{1}}, Proposals: [][]byte{{2}}, Offers: [][]byte{{3}}, Last: true})
 }
 
 func FuzzAddressRecord(f *testing.F) {

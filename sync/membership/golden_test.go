@@ -31,9 +31,13 @@ func TestGoldenRecords(t *testing.T) {
 		Book: []bookEntry{{Device: identity.DeviceID{5}, Seq: 6}}, Events: [][]byte{{7}},
 	}
 	b := batch{Events: [][]byte{{1}, {2}}, Boxes: [][]byte{{3}}, Addrs: [][]byte{{4}}, Last: true}
+	rh := rootHello{Project: genesis.ProjectID{1}, Have: []genesis.RootID{{2}, {3}}}
+	rb := rootBatch{Records: [][]byte{{1}, {2}}, Proposals: [][]byte{{3}}, Offers: [][]byte{{4}}, Last: true}
 	type vectors struct {
 		Hello         string `json:"hello"`
 		Batch         string `json:"batch"`
+		RootHello     string `json:"root_hello"`
+		RootBatch     string `json:"root_batch"`
 		AddressCore   string `json:"address_core"`
 		AddressRecord string `json:"address_record"`
 	}
@@ -44,6 +48,7 @@ func TestGoldenRecords(t *testing.T) {
 		}
 		out, err := json.MarshalIndent(vectors{
 			hex.EncodeToString(wire.Marshal(h)), hex.EncodeToString(wire.Marshal(b)),
+			hex.EncodeToString(wire.Marshal(rh)), hex.EncodeToString(wire.Marshal(rb)),
 			hex.EncodeToString(wire.Marshal(core)), hex.EncodeToString(rec.raw),
 		}, "", "\t")
 		if err != nil {
@@ -66,6 +71,7 @@ func TestGoldenRecords(t *testing.T) {
 	}
 	for name, pair := range map[string][2]string{
 		"hello": {v.Hello, hex.EncodeToString(wire.Marshal(h))}, "batch": {v.Batch, hex.EncodeToString(wire.Marshal(b))},
+		"root hello": {v.RootHello, hex.EncodeToString(wire.Marshal(rh))}, "root batch": {v.RootBatch, hex.EncodeToString(wire.Marshal(rb))},
 		"address core": {v.AddressCore, hex.EncodeToString(wire.Marshal(core))},
 	} {
 		if pair[0] != pair[1] {

@@ -43,7 +43,7 @@ func (p *Project) CreateInvite(ctx context.Context, o InviteOptions) (string, er
 		return "", err
 	}
 	defer secret.Wipe()
-	code := &invite.Code{Project: p.id, RootVersion: p.root.N, Root: p.root.ID, Secret: secret}
+	code := &invite.Code{Project: p.id, RootVersion: p.Root().N, Root: p.Root().ID, Secret: secret}
 	defer code.Secret.Wipe()
 	if _, err := io.ReadFull(p.reg.cfg.Random, code.Invite[:]); err != nil {
 		return "", fmt.Errorf("membership: invite: %w", err)

@@ -7,6 +7,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/studio-whip/collab/genesis"
 	"github.com/studio-whip/collab/governance"
 	"github.com/studio-whip/collab/internal/p2p"
 	"github.com/studio-whip/collab/internal/store"
@@ -166,6 +167,12 @@ func (p *Project) adopt(ctx context.Context, code *invite.Code, w *invite.Welcom
 		}
 	}
 	if _, err := host.Dial(ctx, target); err != nil {
+		return err
+	}
+	if err := p.settleRoot(ctx, code.Root, (*genesis.Chain).Settle); err != nil {
+		return err
+	}
+	if err := p.TakeRoots(w.HostDevice.ID, w.Records[1:]); err != nil {
 		return err
 	}
 	if err := p.Pull(ctx, w.HostDevice.ID); err != nil {

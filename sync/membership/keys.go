@@ -154,7 +154,7 @@ func (p *Project) takeBoxes(boxes [][]byte) error {
 		return err
 	}
 	p.hold(found)
-	p.changes.add(step{Change: Change{Before: p.State(), After: p.State()}})
+	p.changes.add(step{Change: p.nothingChanged()})
 	return nil
 }
 

@@ -25,23 +25,31 @@ const (
 // names are the logs and maps of one project.
 type names struct {
 	events    string // log: events as received, in causal order
-	roots     string // map: version, 4 bytes big-endian -> root record
+	roots     string // map: version, 4 bytes big-endian, and above 1 the id -> root record
 	epochs    string // map: epoch id -> key
 	invites   string // map: invite id -> hosting
 	addresses string // map: device id -> address record
 	meta      string // map: see below
+	signed    string // map: root id -> ids of the records after it that the owner has signed
+	proposals string // map: root id -> device that brought it, and proposal
 }
 
 func namesOf(id genesis.ProjectID) names {
 	prefix := "membership/" + id.String() + "/"
 	return names{
 		events: prefix + "events", roots: prefix + "roots", epochs: prefix + "epochs", invites: prefix + "invites",
-		addresses: prefix + "addresses", meta: prefix + "meta",
+		addresses: prefix + "addresses", meta: prefix + "meta", signed: prefix + "signed", proposals: prefix + "proposals",
 	}
 }
 
 // metaClean is there while nothing runs that could be lost; it is removed when a project opens.
 var metaClean = []byte("clean")
+
+// metaPin is the root record that is settled here, if it is not version 1; metaOffer the owner's offer to hold the root.
+var (
+	metaPin   = []byte("pin")
+	metaOffer = []byte("offer")
+)
 
 func readStatus(tx *store.Tx, id genesis.ProjectID) (byte, error) {
 	v, ok, err := tx.Map(projectsMap).Get(id[:])
@@ -67,7 +75,7 @@ func (n names) begin(tx *store.Tx, id genesis.ProjectID, root *genesis.Root) err
 }
 
 func (n names) drop(tx *store.Tx, id genesis.ProjectID) error {
-	for _, name := range []string{n.events, n.roots, n.epochs, n.invites, n.addresses, n.meta} {
+	for _, name := range []string{n.events, n.roots, n.epochs, n.invites, n.addresses, n.meta, n.signed, n.proposals} {
 		if err := tx.Drop(name); err != nil {
 			return err
 		}
@@ -146,6 +154,9 @@ func damaged(format string, args ...any) error {
 
 // read fills a new project with what the store holds.
 func (p *Project) read(tx *store.Tx) error {
+	if err := p.readRoots(tx); err != nil {
+		return err
+	}
 	for i, raw := range tx.Log(p.names.events).From(1) {
 		res, err := p.events.Add(raw)
 		if err != nil || len(res.Added) != 1 {
@@ -168,8 +179,12 @@ func (p *Project) read(tx *store.Tx) error {
 		}
 		p.book[rec.Device] = rec
 	}
+	if err := p.readProposals(tx); err != nil {
+		return err
+	}
 	state := p.events.State()
 	p.state.Store(state)
+	p.noteRoot()
 	_, clean, err := tx.Map(p.names.meta).Get(metaClean)
 	if err != nil {
 		return err

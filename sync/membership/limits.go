@@ -15,6 +15,15 @@ const (
 	maxExchanges  = 16        // exchanges that one device may have open with us, of all projects
 )
 
+// Caps of the exchange of root records.
+const (
+	maxRootsHad     = 64        // records that a hello names
+	maxRootBatch    = 64        // records of one batch
+	maxRootBatches  = 256       // batches of one exchange
+	maxProposals    = 8         // proposals of the next root that are kept
+	maxWelcomeRoots = 384 << 10 // bytes of records after the pinned one that a newcomer is given with its admission
+)
+
 // Caps of address records.
 const (
 	MaxAddresses   = 8   // of one device

@@ -79,7 +79,7 @@ func (p *Project) changed(s step) {
 	if gone := p.gone(s.Before, s.After); len(gone) > 0 {
 		p.farewell(gone, s.Added)
 	}
-	if len(s.Added) > 0 {
+	if len(s.Added) > 0 || s.root {
 		p.outbox.spread(s.Added, s.from)
 	}
 	p.owe()

@@ -21,14 +21,15 @@ type Project struct {
 	reg   *Registry
 	cfg   Config
 	id    genesis.ProjectID
-	root  *genesis.Root
+	first *genesis.Root // version 1 of the root record
 	self  Self
 	names names
 	log   *slog.Logger
 	tasks *task.Group
 
-	state  atomic.Pointer[governance.State]
-	hosted atomic.Pointer[map[wire.ID]hosting] // invites served here, by the hash of their id
+	state   atomic.Pointer[governance.State]
+	rootNow atomic.Pointer[RootStatus]
+	hosted  atomic.Pointer[map[wire.ID]hosting] // invites served here, by the hash of their id
 
 	gate    gate
 	changes *changes
@@ -37,11 +38,17 @@ type Project struct {
 	// mu guards what follows. It is held while the store is written, so that memory and disk agree.
 	mu      sync.Mutex
 	events  *governance.Log
+	chain   *genesis.Chain
 	keys    keyring
 	book    map[identity.DeviceID]*addressRecord
 	failed  error // the store's failure, which ends all
 	doubt   bool  // own events may be missing: sign nothing
 	minting bool  // a timer for an owed epoch runs
+
+	proposals map[genesis.RootID]*openProposal     // for the place after the present root
+	declined  map[genesis.RootID]bool              // proposals that the owner put away
+	offers    map[identity.MemberID]*genesis.Offer // to hold the next root, as far as they are known here
+	offer     *genesis.Offer                       // this device's owner's
 
 	addressed bool // the caller has said where this device can be reached
 }
@@ -49,15 +56,17 @@ type Project struct {
 // newProject makes a project from its root record. Nothing is read from the store yet.
 func (r *Registry) newProject(cfg Config, root *genesis.Root) *Project {
 	p := &Project{
-		reg: r, cfg: cfg, id: root.Project, root: root, self: r.cfg.Self, names: namesOf(root.Project),
+		reg: r, cfg: cfg, id: root.Project, first: root, self: r.cfg.Self, names: namesOf(root.Project),
 		log: r.cfg.Logger.With("project", root.Project.Short()), tasks: task.New(context.Background()),
-		events: governance.NewLog(root), book: map[identity.DeviceID]*addressRecord{},
+		events: governance.NewLog(root), chain: genesis.NewChain(root), book: map[identity.DeviceID]*addressRecord{},
+		proposals: map[genesis.RootID]*openProposal{}, declined: map[genesis.RootID]bool{}, offers: map[identity.MemberID]*genesis.Offer{},
 	}
 	p.keys = newKeyring()
 	p.gate.departing = map[[32]byte]*identity.DeviceCert{}
 	p.changes = newChanges()
 	p.outbox = &outbox{p: p, peers: map[identity.DeviceID]*pending{}}
 	p.state.Store(p.events.State())
+	p.rootNow.Store(&RootStatus{Current: root, View: p.chain.View()})
 	p.hosted.Store(&map[wire.ID]hosting{})
 	return p
 }
@@ -128,9 +137,6 @@ func (r *Registry) Open(ctx context.Context, cfg Config, id genesis.ProjectID) (
 
 // ID returns the project's id.
 func (p *Project) ID() genesis.ProjectID { return p.id }
-
-// Root returns the project's root record, verified.
-func (p *Project) Root() *genesis.Root { return p.root }
 
 // State returns what all events held amount to. All of them are durable.
 func (p *Project) State() *governance.State { return p.state.Load() }

@@ -25,6 +25,7 @@ import (
 const (
 	protocolEvents = "/collab/events/1"
 	protocolInvite = "/collab/invite/1"
+	protocolRoots  = "/collab/roots/1"
 )
 
 // Self is this device and its owner.
@@ -62,6 +63,9 @@ type Config struct {
 	// JoinPolicy is asked about everybody who comes with a valid invite. Nil: they are admitted, except on an invite
 	// that asks for approval, which then stays pending.
 	JoinPolicy JoinPolicy
+	// RootMark is a root record that was in force before, zero if none is known. Until the store or a peer has it the
+	// project's store was set back, and nothing is signed for the root; see Project.SetBack.
+	RootMark genesis.RootID
 }
 
 // Registry holds the open projects of a node. It implements the transport's roster. It is safe for concurrent use.
@@ -95,14 +99,15 @@ func NewRegistry(cfg RegistryConfig) *Registry {
 	}
 }
 
-// Attach gives the registry the transport that has it as its roster, and registers the protocols of invites and
-// events there. Call it once, before the host starts to listen.
+// Attach gives the registry the transport that has it as its roster, and registers the protocols of invites,
+// events and root records there. Call it once, before the host starts to listen.
 func (r *Registry) Attach(host *p2p.Host) {
 	r.mu.Lock()
 	r.host = host
 	r.mu.Unlock()
 	host.Handle(protocolEvents, p2p.Member, r.serveEvents)
 	host.Handle(protocolInvite, p2p.Guest, r.serveInvite)
+	host.Handle(protocolRoots, p2p.Member, r.serveRoots)
 }
 
 // transport returns the host, nil if there is none yet.

@@ -22,3 +22,15 @@ func Start(t *testing.T, _ string) *Service {
 
 // WaitUnlocked is never reached.
 func (*Service) WaitUnlocked(*testing.T) {}
+
+// StartDenied fails, as Start does.
+func StartDenied(t *testing.T, password string) *Service {
+	t.Helper()
+	return Start(t, password)
+}
+
+// Lock is never reached.
+func (*Service) Lock(*testing.T) {}
+
+// Pause is never reached.
+func (*Service) Pause(*testing.T) {}

@@ -53,6 +53,7 @@ const busConfig = `<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Con
     <allow send_destination="*" eavesdrop="true"/>
     <allow eavesdrop="true"/>
     <allow own="*"/>
+    %s
   </policy>
 </busconfig>
 `
@@ -61,13 +62,24 @@ const busConfig = `<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Con
 // no other service, so that nothing can ask a person.
 func Start(t *testing.T, password string) *Service {
 	t.Helper()
+	return start(t, password, "")
+}
+
+// StartDenied is Start with a bus that lets nobody talk to the daemon, as in a sandbox.
+func StartDenied(t *testing.T, password string) *Service {
+	t.Helper()
+	return start(t, password, `<deny send_destination="`+serviceName+`"/>`)
+}
+
+func start(t *testing.T, password, policy string) *Service {
+	t.Helper()
 	dir, err := os.MkdirTemp("", "ring") // short: a socket's path has at most 107 bytes
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	socket, config := filepath.Join(dir, "bus"), filepath.Join(dir, "bus.conf")
-	if err := os.WriteFile(config, fmt.Appendf(nil, busConfig, socket), 0o600); err != nil {
+	if err := os.WriteFile(config, fmt.Appendf(nil, busConfig, socket, policy), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	s := &Service{Address: "unix:path=" + socket}
@@ -150,6 +162,9 @@ func (s *Service) Pause(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = s.daemon.Process.Signal(syscall.SIGCONT) })
 }
+
+// PID is the daemon's process.
+func (s *Service) PID() int { return s.daemon.Process.Pid }
 
 // WaitUnlocked waits until the login collection is there and open; the daemon makes it some time after its name.
 func (s *Service) WaitUnlocked(t *testing.T) {

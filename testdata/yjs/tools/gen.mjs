@@ -121,7 +121,9 @@ export const opFor = (r, doc, roots, rich, split) => {
   }
   const i = r.int(n); return { op: 'adel', path, i, n: 1 + r.int(Math.min(4, n - i)) }
 }
-export const norm = o => { const c = { ...o }; if ('v' in o) c.v = enc(o.v); if ('vs' in o) c.vs = o.vs.map(enc); return c }
+// norm writes an op as the fixture will have it. Attributes become objects of their own: Yjs tells whether two are the same
+// object, which nobody can who reads the fixture.
+export const norm = o => { const c = structuredClone(o); if ('v' in o) c.v = enc(o.v); if ('vs' in o) c.vs = o.vs.map(enc); return c }
 export const applyOp = (doc, roots, o) => {
   const t = resolve(doc, roots, o.path)
   switch (o.op) {

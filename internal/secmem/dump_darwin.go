@@ -1,0 +1,4 @@
+package secmem
+
+// macOS has no advice for that.
+func keepOutOfDumps([]byte) {}

@@ -1,0 +1,5 @@
+//go:build !linux && !darwin
+
+package secmem
+
+func lockedPage() []byte { return nil }
