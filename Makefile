@@ -6,7 +6,7 @@ PLATFORMS = linux/amd64 darwin/arm64 windows/amd64
 # Rooms with concurrency or unsafe sharing to find; the pure rooms would only be slower.
 RACE = . ./crdt ./internal/feed ./internal/task ./internal/store ./internal/p2p ./keystore/... ./sync/... ./collabtest
 
-.PHONY: build test test-real race lint cross long fuzz simulate quickstart ceremony scenarios netns conformance hostile bench-crdt
+.PHONY: build test test-real race lint cross long fuzz simulate properties quickstart ceremony scenarios netns conformance hostile bench-crdt
 
 build:
 	CGO_ENABLED=0 $(GO) build ./...
@@ -56,9 +56,20 @@ netns:
 FUZZTIME ?= 10s
 SEEDS ?= 50
 long: CONFORMANCE_SEEDS = $(if $(filter file,$(origin SEEDS)),10,$(SEEDS))
-long: fuzz simulate conformance
+long: fuzz simulate conformance properties
 	COLLAB_LONG=1 $(GO) test -count=1 -v -timeout 120m -run 'Mutated|Killed' ./genesis/...
 	$(GO) test -race -shuffle=on -count=1 ./...
+
+# Random histories of governance: CASES of them, each received in ORDERS orders, from seed FROM on, those of up to MODEL
+# events replayed by the slow reference too, for at most TIME (0: to the end). `make test` does 300 x 5.
+CASES ?= 10000
+ORDERS ?= 20
+FROM ?= 1
+MODEL ?= 40
+TIME ?= 0
+properties:
+	$(GO) test ./governance -run '^TestProperties$$' -count=1 -v -timeout 12h -cases $(CASES) -orders $(ORDERS) -seed $(FROM) \
+		-model $(MODEL) -time $(TIME)
 
 # A seed that fails is repeated by: go test ./collabtest -run TestSimulation -v -seed N
 simulate:

@@ -60,6 +60,11 @@ func TestAfterClose(t *testing.T) {
 		"Session.CheckShares": func() error {
 			return s.CheckShares(ctx, []collab.Custodian{collab.FileCustodian("nowhere")})[0].Err
 		},
+		"Session.Coverage": func() error {
+			_, _, err := s.Coverage(collab.EventID{})
+			return err
+		},
+		"Session.ExportAudit":      func() error { return s.ExportAudit(ctx, io.Discard) },
 		"Session.Doc":              func() error { return of(s.Doc(ctx, "script")) },
 		"Session.Err":              s.Err,
 		"Session.Explain":          func() error { return of(s.Explain(collab.EventID{})) },

@@ -1,6 +1,7 @@
 package collab_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -347,6 +348,17 @@ func TestAudit(t *testing.T) {
 	}
 	if _, err := b.Explain(collab.EventID{1}); err == nil {
 		t.Error("an unknown event was explained")
+	}
+	var file bytes.Buffer
+	if err := b.ExportAudit(t.Context(), &file); err != nil {
+		t.Fatal(err)
+	}
+	r, err := collab.VerifyAudit(bytes.NewReader(file.Bytes()))
+	if err != nil || r.Project != a.ID() || r.Events != len(got) || r.Void != 0 || len(r.Members) != 2 {
+		t.Errorf("%+v, %v", r, err)
+	}
+	if _, err := collab.VerifyAudit(bytes.NewReader(file.Bytes()[:file.Len()-1])); err == nil || !strings.Contains(err.Error(), "record 5") {
+		t.Errorf("a shortened file: %v", err)
 	}
 }
 

@@ -1,6 +1,7 @@
 package governance
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"fmt"
 	"math/rand/v2"
@@ -30,7 +31,17 @@ type act struct {
 	hosts     []string
 	roster    []string // devices that an epoch is for
 	chain     uint32
-	past      map[string]bool // all ancestors but G
+	target    string // device removed, lifted or convicted
+	stolen    bool
+	named     []string // acts endorsed, proposal voted on
+	withdraw  bool
+	expires   uint64
+	number    uint64 // of a checkpoint, or used twice
+	prev      []string
+	time      uint64
+	ok        bool              // a checkpoint signs the state of its past
+	since     map[string]uint64 // last good number of each device of an ended identity
+	past      map[string]bool   // all ancestors but G
 }
 
 // founder is the device that founds every abstract project.
@@ -68,7 +79,7 @@ func eventID(name string) (id EventID) {
 }
 
 func newAbstract(quorum int) *history {
-	return newHistory(abstractProject(), quorum, 1, abstractDevice(founder))
+	return newHistory(abstractProject(), policy{quorum: quorum, threshold: 1, voteNum: 1, voteDen: 2, minAge: 1}, abstractDevice(founder))
 }
 
 // deliver adds abstract events, each after its parents, in an order that rng picks.
@@ -91,7 +102,7 @@ func deliver(h *history, acts []*act, rng *rand.Rand) {
 func (h *history) entryOf(a *act) *entry {
 	e := &entry{
 		id: eventID(a.id), kind: a.kind, device: deviceID(a.device), author: memberID(memberOf(a.device)), aseq: a.aseq,
-		own: fine, creates: none, rootAct: a.root,
+		own: fine, creates: none, base: none, rootAct: a.root,
 	}
 	if a.root {
 		e.holders = 1
@@ -106,11 +117,12 @@ func (h *history) entryOf(a *act) *entry {
 		e.parents = append(e.parents, i)
 		e.depth = max(e.depth, h.entries[i].depth+1)
 	}
-	e.body = a.bodyOf(e)
+	h.place(e)
+	e.body = a.bodyOf(h, e)
 	return e
 }
 
-func (a *act) bodyOf(e *entry) body {
+func (a *act) bodyOf(h *history, e *entry) body {
 	epoch := func() {
 		if a.roster == nil {
 			return
@@ -128,7 +140,7 @@ func (a *act) bodyOf(e *entry) body {
 		return &KeyEpoch{}
 	case KindInviteCreate:
 		e.invite, e.onInvite = inviteID(a.invite), true
-		b := &InviteCreate{Invite: e.invite, Role: a.role, MaxUses: uint16(a.uses)}
+		b := &InviteCreate{Invite: e.invite, Role: a.role, MaxUses: uint16(a.uses), Expires: a.expires}
 		for _, d := range a.hosts {
 			b.Hosts = append(b.Hosts, InviteHost{Device: deviceID(d)})
 		}
@@ -154,6 +166,83 @@ func (a *act) bodyOf(e *entry) body {
 		return &Revoke{Member: e.subject}
 	case KindChainOpen:
 		return &ChainOpen{ChainNo: a.chain}
+	case KindDeviceRemove:
+		e.target = deviceID(a.target)
+		e.subject, e.about = h.ownerOf(e.target, e.past)
+		epoch()
+		b := &DeviceRemove{Device: e.target}
+		if a.stolen {
+			b.Stolen = 1
+		}
+		return b
+	}
+	return a.restOf(h, e)
+}
+
+func (a *act) restOf(h *history, e *entry) body {
+	switch a.kind {
+	case KindRoleDrop:
+		e.subject, e.about = memberID(a.member), true
+		return &RoleDrop{Member: e.subject, Role: a.role}
+	case KindLeave:
+		e.subject, e.about = e.author, true
+		return &Leave{}
+	case KindKeyUpdate:
+		return &KeyUpdate{}
+	case KindCarry:
+		e.subject, e.about = memberID(a.member), true
+		r := &SelfRevoke{Member: e.subject}
+		for d, n := range a.since {
+			r.CompromisedSince = append(r.CompromisedSince, LastGood{Device: deviceID(d), Aseq: n})
+		}
+		slices.SortFunc(r.CompromisedSince, func(a, b LastGood) int { return bytes.Compare(a.Device[:], b.Device[:]) })
+		if h.anyDevice(e.subject, e.past) != nil {
+			e.revoked = r
+		}
+		return &Carry{record: r}
+	case KindCheckpoint:
+		b := &Checkpoint{Number: a.number, Time: a.time}
+		for _, p := range a.prev {
+			b.Prev = append(b.Prev, eventID(p))
+		}
+		if a.ok {
+			b.State = h.state(e.parents).Digest()
+		}
+		return b
+	case KindEndorse:
+		b := &Endorse{}
+		for _, n := range a.named {
+			b.Events = append(b.Events, eventID(n))
+		}
+		e.named = h.inPast(b.Events, e.past)
+		return b
+	case KindEquivocationProof:
+		d := deviceID(a.target)
+		if _, ok := h.ownerOf(d, e.past); ok {
+			e.proof = &place{device: d, n: a.number}
+		}
+		return &EquivocationProof{}
+	case KindQuarantinePropose:
+		e.subject, e.about = memberID(a.member), true
+		return &QuarantinePropose{Member: e.subject, Expires: a.expires}
+	case KindQuarantineVote:
+		b := &QuarantineVote{Proposal: eventID(a.named[0])}
+		if a.withdraw {
+			b.Withdraw = 1
+		}
+		e.vote(h, b)
+		return b
+	case KindLiftQuarantine:
+		b := &LiftQuarantine{}
+		if a.target != "" {
+			d := deviceID(a.target)
+			b.Device, e.target = &d, d
+			e.subject, e.about = h.ownerOf(d, e.past)
+			return b
+		}
+		e.subject, e.about = memberID(a.member), true
+		b.Member = &e.subject
+		return b
 	}
 	return nil
 }
@@ -181,6 +270,18 @@ func (a *act) String() string {
 		s += fmt.Sprintf(" for %v", a.roster)
 	case KindChainOpen:
 		s += fmt.Sprintf(" %d", a.chain)
+	case KindRoleDrop:
+		s += fmt.Sprintf(" %s to %v", a.member, a.role)
+	case KindDeviceRemove:
+		s += fmt.Sprintf(" %s stolen %v epoch %v", a.target, a.stolen, a.roster)
+	case KindCheckpoint:
+		s += fmt.Sprintf(" %d after %v at %d true %v", a.number, a.prev, a.time, a.ok)
+	case KindCarry:
+		s += fmt.Sprintf(" %s since %v", a.member, a.since)
+	case KindEndorse, KindQuarantineVote:
+		s += fmt.Sprintf(" %v withdraw %v", a.named, a.withdraw)
+	case KindEquivocationProof, KindLiftQuarantine, KindQuarantinePropose:
+		s += fmt.Sprintf(" %s%s number %d until %d", a.member, a.target, a.number, a.expires)
 	}
 	return s
 }

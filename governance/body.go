@@ -108,13 +108,8 @@ type Revoke struct {
 }
 
 func (b *Revoke) check() error {
-	if len(b.Cuts) > MaxCuts {
-		return fmt.Errorf("%w: %d cuts, at most %d", wire.ErrTooLarge, len(b.Cuts), MaxCuts)
-	}
-	for i := 1; i < len(b.Cuts); i++ {
-		if compareCuts(b.Cuts[i-1], b.Cuts[i]) >= 0 {
-			return fmt.Errorf("%w: cuts are not in ascending order", ErrEvent)
-		}
+	if err := checkCuts(b.Cuts); err != nil {
+		return err
 	}
 	if err := wire.CheckText(b.Reason, MaxReason); err != nil {
 		return err
@@ -170,8 +165,8 @@ type InviteRevoke struct {
 
 func (b *InviteRevoke) check() error { return nil }
 
-// DecodeBody returns the body of e: *[KeyEpoch], *[InviteCreate], *[Admit], *[RoleGrant], *[Revoke], *[ChainOpen] or
-// *[InviteRevoke]. It must not be changed. For a kind that this build does not know it fails with [ErrUnknownKind].
+// DecodeBody returns the body of e: a pointer to the type that the kind names, as *[Revoke] for [KindRevoke]. It must
+// not be changed. For a kind that this build does not know it fails with [ErrUnknownKind].
 func DecodeBody(e *Event) (any, error) {
 	if e.body == nil {
 		return nil, fmt.Errorf("%w: %v", ErrUnknownKind, e.Kind)

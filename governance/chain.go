@@ -3,6 +3,7 @@ package governance
 import (
 	"bytes"
 	"slices"
+	"sort"
 
 	"github.com/studio-whip/collab/identity"
 	"github.com/studio-whip/collab/internal/wire"
@@ -26,7 +27,7 @@ type chainKey struct {
 
 // buildChains fills in the chains of a state, ascending by device and number.
 func (s *State) buildChains(v view) {
-	opened := v.openings()
+	opened, bases := v.openings(), v.bases()
 	s.chains = make(map[chainKey]*Chain, len(opened))
 	byClient := map[uint32][]chainKey{}
 	for key, at := range opened {
@@ -36,7 +37,7 @@ func (s *State) buildChains(v view) {
 		}
 		wire.SortIDs(c.Openings)
 		c.Opening = c.Openings[0]
-		c.cut = v.cut(key, at)
+		c.cut = v.cut(key, at, bases)
 		s.chains[key] = c
 		s.chainList = append(s.chainList, c)
 		byClient[c.ClientID] = append(byClient[c.ClientID], key)
@@ -59,32 +60,47 @@ func (v view) openings() map[chainKey][]int {
 	out := map[chainKey][]int{}
 	for _, m := range v.h.members {
 		for _, i := range v.acts(m) {
-			if e := v.h.entries[i]; e.kind == KindAdmit {
-				key := chainKey{device: e.admission.device}
+			for _, d := range v.h.devicesOf(v.h.entries[i], m) {
+				key := chainKey{device: d}
 				out[key] = append(out[key], i)
 			}
 		}
 	}
-	for d, authored := range v.h.authored {
-		for _, i := range authored {
-			if e := v.h.entries[i]; e.kind == KindChainOpen && v.counts(i) {
-				key := chainKey{d, e.body.(*ChainOpen).ChainNo}
-				out[key] = append(out[key], i)
-			}
+	for _, i := range v.h.opens {
+		if e := v.h.entries[i]; v.counts(i) {
+			key := chainKey{e.device, e.body.(*ChainOpen).ChainNo}
+			out[key] = append(out[key], i)
 		}
 	}
 	return out
 }
 
+// devicesOf returns the devices of a member that an act adds.
+func (h *history) devicesOf(e *entry, m identity.MemberID) []identity.DeviceID {
+	switch e.kind {
+	case KindAdmit:
+		return []identity.DeviceID{e.admission.device}
+	case KindEndorse:
+		var out []identity.DeviceID
+		for _, i := range e.named {
+			if a := h.entries[i]; a.kind == KindAdmit && a.subject == m {
+				out = append(out, a.admission.device)
+			}
+		}
+		return out
+	}
+	return nil
+}
+
 // owns reports whether a chain owns the client ID that all of keys share: every opening of another of them knew of
-// this chain.
+// this chain, or an earlier checkpoint settled this one.
 func (v view) owns(key chainKey, keys []chainKey, opened map[chainKey][]int) bool {
 	for _, other := range keys {
 		if other == key {
 			continue
 		}
 		for _, y := range opened[other] {
-			knew := func(x int) bool { return v.h.entries[y].past.has(x) }
+			knew := func(x int) bool { return v.before(x, y) }
 			if !slices.ContainsFunc(opened[key], knew) {
 				return false
 			}
@@ -93,26 +109,135 @@ func (v view) owns(key chainKey, keys []chainKey, opened map[chainKey][]int) boo
 	return true
 }
 
-// cut returns where a chain ends, nil if it goes on: each removal of its member ends it unless all its openings
-// know of the removal. The highest envelope that a removal names for it is the last that counts.
-func (v view) cut(key chainKey, opened []int) *Cut {
-	var ends bool
+// cut returns where a chain ends, nil if it goes on. Each loss of write of its member or device ends it, unless all its
+// openings know of the loss, and so does a proof that it was forked. The end is the furthest envelope that any act
+// names for it, never before what was settled without knowledge of the loss.
+func (v view) cut(key chainKey, opened, bases []int) *Cut {
 	best := Cut{Device: key.device, ChainNo: key.no}
+	floor := func(i int) {
+		if c := v.floor(key, i, bases); c.above(best) {
+			best = c
+		}
+	}
+	ends := false
 	for _, i := range v.h.acts[v.h.devices[key.device].member] {
-		r, ok := v.h.entries[i].body.(*Revoke)
-		if !ok || !v.counts(i) {
+		if !v.counts(i) || !v.h.endsWrite(v.h.entries[i], key.device) {
 			continue
 		}
 		if slices.ContainsFunc(opened, func(o int) bool { return !v.h.entries[o].past.has(i) }) {
 			ends = true
+			floor(i)
 		}
-		k, listed := slices.BinarySearchFunc(r.Cuts, best, compareCuts)
-		if listed && r.Cuts[k].above(best) {
-			best = r.Cuts[k]
+		if c, listed := find(cutsOf(v.h.entries[i].body), best); listed && c.above(best) {
+			best = c
 		}
+	}
+	if f, forked := v.forked(key); forked {
+		return v.forkCut(key, f, bases)
 	}
 	if !ends {
 		return nil
+	}
+	for _, i := range v.h.extends {
+		if c, listed := find(v.h.entries[i].body.(*FrontierExtend).Cuts, best); listed && v.counts(i) && c.above(best) {
+			best = c
+		}
+	}
+	return &best
+}
+
+// endsWrite reports whether an act takes from a device that it may write.
+func (h *history) endsWrite(e *entry, d identity.DeviceID) bool {
+	if b, ok := e.body.(*RoleDrop); ok {
+		return b.Role < Editor
+	}
+	return h.takes(e, d)
+}
+
+func cutsOf(b body) []Cut {
+	switch b := b.(type) {
+	case *Revoke:
+		return b.Cuts
+	case *RoleDrop:
+		return b.Cuts
+	case *DeviceRemove:
+		return b.Cuts
+	case *Leave:
+		return b.Cuts
+	case *Carry:
+		return b.Cuts
+	}
+	return nil
+}
+
+// find returns the cut of the same chain.
+func find(cuts []Cut, of Cut) (Cut, bool) {
+	k, listed := slices.BinarySearchFunc(cuts, of, compareCuts)
+	if !listed {
+		return Cut{}, false
+	}
+	return cuts[k], true
+}
+
+// floor returns how far settled checkpoints that do not know of an act have settled a chain. bases are the settled
+// checkpoints, the newest first; each knows all that the ones after it know.
+func (v view) floor(key chainKey, act int, bases []int) Cut {
+	best := Cut{Device: key.device, ChainNo: key.no}
+	listed := v.h.contents[key]
+	if len(listed) == 0 {
+		return best
+	}
+	k := sort.Search(len(bases), func(k int) bool { return !v.h.entries[bases[k]].past.has(act) })
+	for _, b := range bases[k:] {
+		if _, found := slices.BinarySearch(listed, b); !found {
+			continue
+		}
+		if c, ok := find(v.h.checkpoint(b).Content, best); ok && c.above(best) {
+			best = c
+		}
+	}
+	return best
+}
+
+// bases returns the settled checkpoints, the newest first.
+func (v view) bases() []int {
+	var out []int
+	for b := v.base; b != none; b = v.h.entries[b].base {
+		out = append(out, b)
+	}
+	return out
+}
+
+// forked returns the earliest proof that a chain was forked; of several, the one with the lowest id.
+func (v view) forked(key chainKey) (fork, bool) {
+	var best fork
+	found := false
+	for _, f := range v.h.forks[key] {
+		if v.in.has(f.idx) && (!found || f.seq < best.seq || f.seq == best.seq && v.h.lowest([]int{f.idx, best.idx}) == f.idx) {
+			best, found = f, true
+		}
+	}
+	return best, found
+}
+
+// forkCut ends a forked chain before the fork. What was settled stays, and the last FrontierExtend picks a branch.
+func (v view) forkCut(key chainKey, f fork, bases []int) *Cut {
+	best := Cut{Device: key.device, ChainNo: key.no}
+	if f.seq > 1 {
+		best.Seq, best.Envelope = f.seq-1, f.prev
+	}
+	if c := v.floor(key, f.idx, bases); c.above(best) {
+		best = c
+	}
+	var picks []int
+	for _, i := range v.h.extends {
+		if c, listed := find(v.h.entries[i].body.(*FrontierExtend).Cuts, best); listed && v.counts(i) && c.Seq >= f.seq {
+			picks = append(picks, i)
+		}
+	}
+	if i := v.h.lowest(v.last(picks)); i != none {
+		c, _ := find(v.h.entries[i].body.(*FrontierExtend).Cuts, best)
+		return &c
 	}
 	return &best
 }

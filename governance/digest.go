@@ -43,6 +43,11 @@ type (
 		Event  EventID
 		Reason Reason
 	}
+	quarantineRow struct {
+		_        struct{} `cbor:",toarray"`
+		Proposal EventID
+		Target   identity.MemberID
+	}
 	digestRows struct {
 		_           struct{} `cbor:",toarray"`
 		Root        wire.ID
@@ -53,13 +58,13 @@ type (
 		Cuts        []Cut
 		Invites     []inviteRow
 		Epochs      []EpochID
-		Quarantines []wire.ID // none in this version
+		Quarantines []quarantineRow
 		Voids       []voidRow
 	}
 )
 
 func (s *State) buildVoids(v view, out *verdict) {
-	for _, x := range out.log.items[:out.n] {
+	for _, x := range out.items() {
 		s.voids = append(s.voids, voidRow{Event: v.h.entries[x.idx].id, Reason: x.fault.reason})
 	}
 	slices.SortFunc(s.voids, func(a, b voidRow) int { return bytes.Compare(a.Event[:], b.Event[:]) })
@@ -67,7 +72,10 @@ func (s *State) buildVoids(v view, out *verdict) {
 
 // sum computes H("state", rows): members and live devices, chains, cuts, invites, epochs and void events.
 func (s *State) sum() wire.ID {
-	rows := digestRows{Root: wire.ID(s.root), Voids: s.voids}
+	rows := digestRows{Root: wire.ID(s.root), Settled: s.settled.Number, Voids: s.voids}
+	for _, q := range s.held {
+		rows.Quarantines = append(rows.Quarantines, quarantineRow{Proposal: q.Proposal, Target: q.Member})
+	}
 	for _, m := range s.members {
 		if m.Present {
 			rows.Members = append(rows.Members, memberRow{Member: m.ID, Role: m.Role, Cert: wire.ID(m.ID)})

@@ -10,52 +10,89 @@ import (
 )
 
 // losses is what an epoch's author must have known for the epoch to be usable: every event that ended somebody's
-// standing, and one of each group that shows why an admission fell.
+// standing, and one of each group that shows why an admission fell. What the last settled checkpoint settled is in
+// settled; who knows the checkpoint knows all of it.
 type losses struct {
-	all   bitset
-	oneOf []bitset
+	all     bitset
+	oneOf   []bitset
+	base    int
+	settled *losses
 }
 
 // losses collects them for an outcome.
-func (h *history) losses(in bitset, v *verdict) losses {
-	var l losses
-	for _, i := range h.removals {
-		if in.has(i) && !v.void.has(i) && h.entries[i].kind != KindInviteRevoke {
+func (h *history) losses(in bitset, v *verdict) *losses {
+	if v.lost != nil {
+		return v.lost
+	}
+	l := &losses{base: v.base}
+	var settled bitset
+	if v.base != none {
+		b := h.entries[v.base]
+		l.settled, settled = h.losses(b.past, b.before), b.past
+	}
+	for i := range in.without(settled).without(v.void).members {
+		if h.entries[i].endsAccess() {
 			l.all.add(i)
 		}
 	}
-	for _, x := range v.log.items[:v.n] {
-		e := h.entries[x.idx]
-		if e.after.void.has(x.idx) || e.kind != KindAdmit && e.kind != KindInviteCreate && e.kind != KindRoleGrant {
-			continue // nobody ever saw it in force, or it lets nobody in
-		}
-		switch {
-		case x.stage == stageFork:
-			l.oneOf = append(l.oneOf, h.branches(e, in))
-		case x.stage == stageInvite && e.kind == KindAdmit:
-			for _, i := range h.admits[e.creates] {
-				if in.has(i) && v.passed(i, stageInvite) {
-					l.all.add(i)
-				}
-			}
-		case x.stage == stageInvite && x.fault.culprit != none:
-			l.all.add(x.fault.culprit)
-		case x.stage == stageStrip && e.kind == KindAdmit:
-			if by := h.cancelling(e, in, v); len(by) > 0 {
-				l.oneOf = append(l.oneOf, by)
-			}
-		}
+	for _, x := range v.items() {
+		h.lossOf(l, x, in, v)
 	}
+	v.lost = l
 	return l
 }
 
-// cancelling returns the InviteRevokes that strip an admission. To know one of them is to know that it fell.
-func (h *history) cancelling(e *entry, in bitset, v *verdict) bitset {
-	var out bitset
-	for _, i := range h.cancels[e.invite] {
-		if e.onInvite && in.has(i) && !v.void.has(i) && h.concurrent(i, e.idx) {
-			out.add(i)
+// endsAccess reports whether a counting event takes the keys from a device.
+func (e *entry) endsAccess() bool {
+	switch e.kind {
+	case KindRevoke, KindDeviceRemove, KindLeave, KindCarry:
+		return true
+	}
+	return false
+}
+
+// lossOf adds what shows that an act fell that had let somebody in where it stood.
+func (h *history) lossOf(l *losses, x voided, in bitset, v *verdict) {
+	e := h.entries[x.idx]
+	letsIn := e.kind == KindAdmit || e.kind == KindInviteCreate || e.kind == KindRoleGrant || e.kind == KindEndorse
+	if !letsIn || e.after.void.has(x.idx) {
+		return // nobody ever saw it in force, or it lets nobody in
+	}
+	switch {
+	case x.stage == stageLocal: // too late for a checkpoint, or superseded with the root
+		if x.fault.culprit != none {
+			l.all.add(x.fault.culprit)
 		}
+	case x.stage == stageFork:
+		l.oneOf = append(l.oneOf, h.branches(e, in))
+	case x.stage == stageInvite && e.kind == KindAdmit:
+		for _, i := range h.users(e.creates, in, v) {
+			l.all.add(i)
+		}
+	case x.stage == stageInvite && x.fault.culprit != none:
+		l.all.add(x.fault.culprit)
+	case x.stage == stageStrip && (x.fault.reason == ReasonStripped || x.fault.reason == ReasonQuarantine):
+		if c := h.entries[x.fault.culprit]; !c.endsAccess() {
+			l.oneOf = append(l.oneOf, h.strippers(e, x, in, v))
+		}
+	}
+}
+
+// strippers returns what strips an act and takes no keys by itself: cancelled invites, lower roles, quarantines. To
+// know one of them is to know that the act fell.
+func (h *history) strippers(e *entry, x voided, in bitset, v *verdict) bitset {
+	var out bitset
+	r := &replay{h: h, in: in, base: v.base, void: v.void}
+	for i := range in.without(v.void).members {
+		f := h.entries[i]
+		if f.kind == KindInviteRevoke || f.kind == KindRoleDrop {
+			if slices.Contains(h.exposed(i), e.idx) && r.strips(i, e.idx) {
+				out.add(i)
+			}
+		}
+	}
+	if x.fault.reason == ReasonQuarantine {
+		out.add(x.fault.culprit)
 	}
 	return out
 }
@@ -63,12 +100,12 @@ func (h *history) cancelling(e *entry, in bitset, v *verdict) bitset {
 // branches returns the events that show that e's device equivocated at or before e, other than e's own branch.
 func (h *history) branches(e *entry, in bitset) bitset {
 	var out bitset
-	for _, n := range h.forks[e.device] {
-		if n > e.aseq {
+	for _, ev := range h.evidence[e.device] {
+		if ev.aseq > e.aseq {
 			break
 		}
-		for _, i := range h.numbered[e.device][n] {
-			if in.has(i) && i != e.idx && !e.past.has(i) {
+		for _, i := range []int{ev.x, ev.y} {
+			if i != none && in.has(i) && i != e.idx && !e.past.has(i) {
 				out.add(i)
 			}
 		}
@@ -77,39 +114,41 @@ func (h *history) branches(e *entry, in bitset) bitset {
 }
 
 // covers reports whether the author of e knew of all losses.
-func (l losses) covers(e *entry) bool {
+func (l *losses) covers(e *entry) bool {
 	known := e.past.with(e.idx)
-	if !known.contains(l.all) {
-		return false
-	}
-	return !slices.ContainsFunc(l.oneOf, func(group bitset) bool {
-		for i := range group.members {
-			if known.has(i) {
-				return false
-			}
+	for ; l != nil; l = l.settled {
+		if !known.contains(l.all) || slices.ContainsFunc(l.oneOf, func(group bitset) bool { return known.disjoint(group) }) {
+			return false
 		}
-		return true
-	})
+		if l.base != none && known.has(l.base) {
+			return true
+		}
+	}
+	return true
 }
 
 // owed reports whether the devices live in an outcome have no usable epoch.
 func (h *history) owed(in bitset, v *verdict) bool {
 	l := h.losses(in, v)
-	return !slices.ContainsFunc(h.epochs, func(i int) bool {
+	for _, i := range slices.Backward(h.epochs) {
 		e := h.entries[i]
-		return in.has(i) && !v.void.has(i) && e.epoch.valid && l.covers(e)
-	})
+		if in.has(i) && !v.void.has(i) && e.epoch.valid && l.covers(e) {
+			return false
+		}
+	}
+	return true
 }
 
 // Epoch is a key under which content is sealed.
 type Epoch struct {
-	ID     EpochID
-	Event  EventID // that carries it
-	Device identity.DeviceID
-	Prev   []EpochID
-	Object *KeyEpoch // must not be changed
-	usable bool
-	rank   int // epochs before it
+	ID      EpochID
+	Event   EventID // that carries it
+	Device  identity.DeviceID
+	Prev    []EpochID
+	Object  *KeyEpoch // must not be changed
+	usable  bool
+	settled int // settled checkpoints before it
+	rank    int // epochs before it
 }
 
 // buildEpochs fills in the epochs of a state, ascending by id.
@@ -125,7 +164,14 @@ func (s *State) buildEpochs(v view, out *verdict) {
 	for _, i := range valid {
 		e := v.h.entries[i]
 		x := v.h.epochOf(e)
-		x.usable, x.rank = l.covers(e), len(v.h.within(valid, e.past))
+		if x.usable = l.covers(e); x.usable {
+			x.rank = len(v.h.within(valid, e.past))
+			for b := v.base; b != none; b = v.h.entries[b].base {
+				if e.past.has(b) {
+					x.settled++
+				}
+			}
+		}
 		if old := s.epochs[x.ID]; old == nil || x.better(old) {
 			s.epochs[x.ID] = x
 		}
@@ -137,8 +183,10 @@ func (s *State) buildEpochs(v view, out *verdict) {
 		}
 	}
 	slices.SortFunc(s.epochList, func(a, b *Epoch) int { return bytes.Compare(a.ID[:], b.ID[:]) })
-	for i := range l.all.members {
-		s.owing = append(s.owing, v.h.entries[i].id)
+	for ; l != nil && len(s.owing) == 0; l = l.settled {
+		for i := range l.all.members {
+			s.owing = append(s.owing, v.h.entries[i].id)
+		}
 	}
 	wire.SortIDs(s.owing)
 }
@@ -157,8 +205,12 @@ func (x *Epoch) better(old *Epoch) bool {
 	return bytes.Compare(x.Event[:], old.Event[:]) < 0
 }
 
-// before is the choice of the epoch to send under: the most epochs before it, then the lowest id.
+// before is the choice of the epoch to send under: the most settled checkpoints before it, then the most epochs, then
+// the lowest id.
 func (x *Epoch) before(y *Epoch) bool {
+	if x.settled != y.settled {
+		return x.settled > y.settled
+	}
 	if x.rank != y.rank {
 		return x.rank > y.rank
 	}
@@ -210,7 +262,8 @@ func (s *State) Owed(device identity.DeviceID) (place int, owed bool) {
 	return place, true
 }
 
-// mintOrder is H("mint", owing event, device); the owing event is the lowest of the losses, zero before the first.
+// mintOrder is H("mint", owing event, device); the owing event is the lowest of the losses that are not settled, or of
+// the last that were, zero before the first.
 func (s *State) mintOrder(d identity.DeviceID) wire.ID {
 	var owing EventID
 	if len(s.owing) > 0 {

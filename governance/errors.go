@@ -15,6 +15,8 @@ var (
 	ErrUnknownRoot = errors.New("governance: event rests on a root record that is not held")
 	// ErrUnknownDevice means that an event is signed by a device that nothing in its own past introduces.
 	ErrUnknownDevice = errors.New("governance: signing device is unknown in the event's past")
+	// ErrAhead means that a checkpoint's time has not come by this device's clock: set the clock right or take it later.
+	ErrAhead = errors.New("governance: checkpoint is ahead of this device's clock")
 	// ErrOrphansFull means that an event with missing parents does not fit into the buffer: fetch its parents first.
 	ErrOrphansFull = errors.New("governance: too many events wait for their parents; fetch those first")
 )

@@ -65,9 +65,11 @@ type Event struct {
 	THint     *uint64             // Unix seconds by the author's clock; for people, never for replay
 	Raw       []byte              // the signed event as it travels
 
-	core []byte
-	sigs [][]byte
-	body body // nil if the kind is unknown
+	core     []byte
+	sigs     [][]byte
+	body     body // nil if the kind is unknown
+	certs    *certificates
+	verified bool // every signature was verified by the key that the device's id binds
 }
 
 // ParseEvent reads a signed event of at most [MaxEvent] bytes and checks everything that neither keys nor other

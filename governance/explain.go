@@ -26,7 +26,7 @@ func (l *Log) Explain(id EventID) (Explanation, error) {
 }
 
 func (h *history) explain(i int, v *verdict) Explanation {
-	_, f := v.why(i)
+	_, f := v.why(h, i)
 	x := Explanation{Counts: f.ok(), Contested: f.ok() && v.contested.has(i), Reason: f.reason, Because: f.reason.String()}
 	if x.Contested {
 		x.Because = "it counts: others had built on it before its device was seen to sign two events of one number"

@@ -3,6 +3,7 @@ package governance
 import (
 	"fmt"
 	"slices"
+	"sort"
 
 	"github.com/studio-whip/collab/crypto/sign"
 	"github.com/studio-whip/collab/genesis"
@@ -14,7 +15,7 @@ import (
 func (l *Log) facts(ev *Event) (*entry, error) {
 	e := &entry{
 		id: ev.ID, event: ev, kind: ev.Kind, body: ev.body, device: ev.Device, aseq: ev.Aseq, depth: ev.Depth,
-		holders: l.distinctKeys(ev), rootAct: len(ev.Holders) > 0, own: fine, creates: none,
+		holders: l.distinctKeys(ev), rootAct: len(ev.Holders) > 0, own: fine, creates: none, base: none,
 	}
 	if err := l.checkRoot(ev); err != nil {
 		return nil, err
@@ -73,6 +74,9 @@ func (l *Log) findSigners(e *entry) error {
 		return err
 	}
 	e.author = author.member
+	if author.cert != nil {
+		e.ends = author.cert.NotAfter
+	}
 	if !e.rootAct {
 		e.signers = append(e.signers, signer{author.id, author.member})
 	}
@@ -98,15 +102,13 @@ func (l *Log) known(id identity.DeviceID, in bitset) (*deviceInfo, error) {
 	return nil, fmt.Errorf("%w: %s", ErrUnknownDevice, id.Short())
 }
 
-// lastAseq returns the greatest number of a device's events in a set, 0 if there is none.
+// lastAseq returns the greatest number of a device's events in a causally closed set, 0 if there is none. As each
+// event has its author's previous one in its past, the numbers there have no gap.
 func (h *history) lastAseq(d identity.DeviceID, in bitset) uint64 {
-	last := uint64(0)
-	for _, i := range h.authored[d] {
-		if in.has(i) {
-			last = max(last, h.entries[i].aseq)
-		}
-	}
-	return last
+	numbered := h.numbered[d]
+	return uint64(sort.Search(len(numbered), func(n int) bool {
+		return !slices.ContainsFunc(numbered[uint64(n)+1], in.has)
+	}))
 }
 
 // readBody takes over what replay needs of the body.
@@ -131,7 +133,87 @@ func (l *Log) readBody(e *entry) {
 		if b.Epoch != nil {
 			e.readEpoch(b.Epoch)
 		}
+	case *RoleDrop:
+		e.subject, e.about = b.Member, true
+	case *DeviceRemove:
+		e.target = b.Device
+		e.subject, e.about = l.h.ownerOf(b.Device, e.past)
+		if b.Epoch != nil {
+			e.readEpoch(b.Epoch)
+		}
+	case *Leave:
+		e.subject, e.about = e.author, true
+	case *Carry:
+		e.subject, e.about = b.record.Member, true
+		if d := l.h.anyDevice(b.record.Member, e.past); d != nil && b.record.Verify(d.identity) == nil {
+			e.revoked = b.record
+		}
+	default:
+		l.readRest(e)
 	}
+}
+
+// readRest takes over the bodies of the kinds that name other events or devices.
+func (l *Log) readRest(e *entry) {
+	switch b := e.body.(type) {
+	case *Endorse:
+		e.named = l.h.inPast(b.Events, e.past)
+	case *EquivocationProof:
+		if d, err := l.known(b.place.device, e.past); err == nil && b.verify(l.root.Project, d.cert.DK) == nil {
+			e.proof = &b.place
+			if x, err := parseHalf(b.A); err == nil {
+				e.proofPrev = x.prev
+			}
+		}
+	case *QuarantinePropose:
+		e.subject, e.about = b.Member, true
+	case *QuarantineVote:
+		e.vote(l.h, b)
+	case *LiftQuarantine:
+		if b.Device != nil {
+			e.target = *b.Device
+			e.subject, e.about = l.h.ownerOf(*b.Device, e.past)
+		} else {
+			e.subject, e.about = *b.Member, true
+		}
+	}
+}
+
+// vote finds the proposal that a vote is on.
+func (e *entry) vote(h *history, b *QuarantineVote) {
+	at := h.inPast([]EventID{b.Proposal}, e.past)
+	if len(at) == 1 && h.entries[at[0]].kind == KindQuarantinePropose {
+		e.named, e.subject, e.about = at, h.entries[at[0]].subject, true
+	}
+}
+
+// inPast returns the entries of those of ids that lie in a set.
+func (h *history) inPast(ids []EventID, past bitset) []int {
+	var out []int
+	for _, id := range ids {
+		if i, ok := h.byID[id]; ok && i != 0 && past.has(i) {
+			out = append(out, i)
+		}
+	}
+	return out
+}
+
+// anyDevice returns a device of a member that something in a set introduces, nil if nothing does.
+func (h *history) anyDevice(m identity.MemberID, in bitset) *deviceInfo {
+	for _, d := range h.owned[m] {
+		if slices.ContainsFunc(h.intro[d], in.has) {
+			return h.devices[d]
+		}
+	}
+	return nil
+}
+
+// ownerOf returns the member of a device that something in a set introduces.
+func (h *history) ownerOf(d identity.DeviceID, in bitset) (identity.MemberID, bool) {
+	if slices.ContainsFunc(h.intro[d], in.has) {
+		return h.devices[d].member, true
+	}
+	return identity.MemberID{}, false
 }
 
 func (e *entry) readEpoch(k *KeyEpoch) {
@@ -146,14 +228,13 @@ func (e *entry) readEpoch(k *KeyEpoch) {
 // counts for nothing.
 func (l *Log) readAdmission(e *entry, b *Admit) *admission {
 	a := &admission{}
-	id, err := identity.ParseIdentityCert(b.Identity)
-	if err != nil || id.Seq != 0 {
+	id, dev := e.event.readCertificates().identity, e.event.readCertificates().device
+	if id == nil {
 		a.fault = ReasonCertificate
 		return a
 	}
 	e.subject = id.Member()
-	dev, err := identity.ParseDeviceCert(b.Device)
-	if err != nil || dev.VerifyIdentity(id) != nil {
+	if dev == nil {
 		a.fault = ReasonCertificate
 		return a
 	}
@@ -185,6 +266,9 @@ func deviceOf(id *identity.IdentityCert, dev *identity.DeviceCert) *deviceInfo {
 // verify checks the signatures of an event whose facts are known: author, cosigners, root holders.
 func (l *Log) verify(e *entry) error {
 	ev := e.event
+	if ev.verified {
+		return nil
+	}
 	if err := l.verifyDevice(ev, e.device, ev.sigs[0]); err != nil {
 		return err
 	}
@@ -193,6 +277,11 @@ func (l *Log) verify(e *entry) error {
 			return err
 		}
 	}
+	return l.verifyHolders(ev)
+}
+
+// verifyHolders checks the signatures of the root holders.
+func (l *Log) verifyHolders(ev *Event) error {
 	for i, m := range ev.Holders {
 		key, err := l.holderKey(ev.Root, m)
 		if err != nil {

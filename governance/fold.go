@@ -3,18 +3,68 @@ package governance
 import (
 	"slices"
 
+	"github.com/studio-whip/collab/crypto/kem"
 	"github.com/studio-whip/collab/identity"
+	"github.com/studio-whip/collab/internal/wire"
 )
 
-// view is Fold(in, void): what the events of a causally closed set amount to, if those in void count for nothing.
-// Its answers are computed when asked, from the few events that are about what is asked.
+// view is Fold(in, void): what the events of a causally closed set amount to, if those in void count for nothing and
+// base is the last settled checkpoint. Its answers are computed when asked, from the few events that are about what is
+// asked.
 type view struct {
 	h    *history
 	in   bitset
 	void bitset
+	base int
 }
 
 func (v view) counts(i int) bool { return v.in.has(i) && !v.void.has(i) }
+
+// before reports whether act i stands before act j: it lies in j's past, or a checkpoint that j came too late for has
+// settled it.
+func (v view) before(i, j int) bool {
+	if v.h.entries[j].past.has(i) {
+		return true
+	}
+	for b := v.base; b != none; b = v.h.entries[b].base {
+		past := v.h.entries[b].past
+		if !past.has(i) {
+			return false
+		}
+		if !past.has(j) {
+			return true
+		}
+	}
+	return false
+}
+
+// last returns those of acts that stand before no other.
+func (v view) last(acts []int) []int {
+	var out []int
+	for _, i := range acts {
+		later := false
+		for _, j := range slices.Backward(acts) { // the last of all most often stands after the others
+			if later = j != i && v.before(i, j); later {
+				break
+			}
+		}
+		if !later {
+			out = append(out, i)
+		}
+	}
+	return out
+}
+
+// prior returns those of acts that stand before one.
+func (v view) prior(acts []int, j int) []int {
+	out := make([]int, 0, len(acts))
+	for _, i := range acts {
+		if v.before(i, j) {
+			out = append(out, i)
+		}
+	}
+	return out
+}
 
 // acts returns the acts on a member that have effect, in causal order. An Admit of somebody who is present at its
 // place is the repetition of his admission and has none.
@@ -25,7 +75,7 @@ func (v view) acts(m identity.MemberID) []int {
 			continue
 		}
 		e := v.h.entries[i]
-		if e.kind == KindAdmit && len(acts) > 0 && v.h.outcome(v.h.within(acts, e.past)) != None {
+		if e.kind == KindAdmit && len(acts) > 0 && v.outcome(m, v.h.within(acts, e.past)) != None {
 			continue
 		}
 		acts = append(acts, i)
@@ -44,83 +94,154 @@ func (h *history) within(acts []int, past bitset) []int {
 	return out
 }
 
-// last returns the causally maximal ones of acts, which are in causal order.
-func (h *history) last(acts []int) []int {
-	var out []int
-	for k, i := range acts {
-		later := slices.ContainsFunc(acts[k+1:], func(j int) bool { return h.entries[j].past.has(i) })
-		if !later {
-			out = append(out, i)
+// gives returns the highest role that an additive act gives a member.
+func (h *history) gives(e *entry, m identity.MemberID) Role {
+	switch b := e.body.(type) {
+	case *Admit:
+		return b.Role
+	case *RoleGrant:
+		return b.Role
+	case *Endorse:
+		role := None
+		for _, i := range e.named {
+			if a := h.entries[i]; a.about && a.subject == m {
+				role = max(role, h.gives(a, m))
+			}
 		}
+		return role
 	}
-	return out
+	return None
 }
 
-// outcome returns the role that effective acts on one member give: none if one of the maximal ones removes him,
-// else the highest that they give.
-func (h *history) outcome(acts []int) Role {
-	role := None
-	for _, i := range h.last(acts) {
-		switch b := h.entries[i].body.(type) {
-		case *Revoke:
+// outcome returns the role that effective acts on one member give. If one of the last takes standing away it is the
+// lowest that such a one leaves, else the highest that they give.
+func (v view) outcome(m identity.MemberID, acts []int) Role {
+	acts = slices.DeleteFunc(slices.Clone(acts), func(i int) bool { return v.h.entries[i].kind == KindDeviceRemove })
+	given, left, taken := None, Manager, false
+	for _, i := range v.last(acts) {
+		e := v.h.entries[i]
+		switch b := e.body.(type) {
+		case *Revoke, *Leave, *Carry:
 			return None
-		case *Admit:
-			role = max(role, b.Role)
-		case *RoleGrant:
-			role = max(role, b.Role)
+		case *RoleDrop:
+			taken = true
+			left = min(left, b.Role, v.outcome(m, v.prior(acts, i)))
+		default:
+			given = max(given, v.h.gives(e, m))
 		}
 	}
-	return role
+	if taken {
+		return left
+	}
+	return given
 }
 
-func (v view) role(m identity.MemberID) Role { return v.h.outcome(v.acts(m)) }
+func (v view) role(m identity.MemberID) Role {
+	if b := v.unmoved(m); b != nil {
+		role, known := b.roles[m]
+		if !known {
+			role = v.h.pastOf(b).role(m)
+			b.remember(v.h)
+			b.roles[m] = role
+		}
+		return role
+	}
+	return v.outcome(m, v.acts(m))
+}
 
-// live reports whether a device is live: every maximal act on it adds it, and its member has a role.
+// unmoved returns the last settled checkpoint if nothing that counts since is about a member: then he stands as in its
+// past.
+func (v view) unmoved(m identity.MemberID) *entry {
+	if v.base == none {
+		return nil
+	}
+	b := v.h.entries[v.base]
+	for _, i := range slices.Backward(v.h.acts[m]) {
+		if !b.past.has(i) && v.counts(i) {
+			return nil
+		}
+	}
+	return b
+}
+
+// remember makes room for what is remembered of the members at a settled checkpoint, and forgets what an earlier one
+// remembered.
+func (e *entry) remember(h *history) {
+	if e.roles != nil {
+		return
+	}
+	e.roles, e.standings = map[identity.MemberID]Role{}, map[identity.DeviceID]Role{}
+	if e.base != none && h.entries[e.base].base != none {
+		old := h.entries[h.entries[e.base].base]
+		old.roles, old.standings = nil, nil
+	}
+}
+
+// live reports whether a device is live: every last act on it adds it, and its member has a role.
 func (v view) live(d *deviceInfo) bool {
+	if d.maxRole > None {
+		return v.standing(d.id) != None
+	}
 	acts := v.acts(d.member)
-	return v.h.outcome(acts) != None && v.h.adds(acts, d.id)
+	return v.outcome(d.member, acts) != None && v.adds(acts, d.id)
 }
 
-// adds reports whether, of effective acts on a device's member, the maximal ones on the device add it.
-func (h *history) adds(acts []int, d identity.DeviceID) bool {
+// adds reports whether, of effective acts on a device's member, the last ones on the device add it.
+func (v view) adds(acts []int, d identity.DeviceID) bool {
 	var on []int
 	for _, i := range acts {
-		e := h.entries[i]
-		if e.kind == KindRevoke || e.kind == KindAdmit && e.admission.device == d {
+		if v.h.takes(v.h.entries[i], d) || v.h.admitsDevice(v.h.entries[i], d) {
 			on = append(on, i)
 		}
 	}
-	on = h.last(on)
-	return len(on) > 0 && !slices.ContainsFunc(on, func(i int) bool { return h.entries[i].kind == KindRevoke })
+	on = v.last(on)
+	return len(on) > 0 && !slices.ContainsFunc(on, func(i int) bool { return v.h.takes(v.h.entries[i], d) })
+}
+
+// takes reports whether an act on a device's member ends the device.
+func (h *history) takes(e *entry, d identity.DeviceID) bool {
+	switch e.kind {
+	case KindRevoke, KindLeave, KindCarry:
+		return true
+	case KindDeviceRemove:
+		return e.target == d
+	}
+	return false
+}
+
+// admitsDevice reports whether an act adds a device.
+func (h *history) admitsDevice(e *entry, d identity.DeviceID) bool {
+	switch e.kind {
+	case KindAdmit:
+		return e.admission.device == d
+	case KindEndorse:
+		return slices.ContainsFunc(e.named, func(i int) bool { return h.admitsDevice(h.entries[i], d) })
+	}
+	return false
 }
 
 // standing returns the role in which a device acts: its member's, at most that of its certificate, and none unless
 // it is live.
 func (v view) standing(id identity.DeviceID) Role {
 	d := v.h.devices[id]
-	if d == nil || !v.live(d) {
+	if d == nil {
 		return None
 	}
-	return min(v.role(d.member), d.maxRole)
-}
-
-// suspended reports whether a device lost its governance authority: two different events of it bear one number.
-func (v view) suspended(d identity.DeviceID) bool { _, ok := v.h.forkIn(d, v.in); return ok }
-
-// forkIn returns the lowest number that stands on two events of a device in a set.
-func (h *history) forkIn(d identity.DeviceID, in bitset) (aseq uint64, ok bool) {
-	for _, n := range h.forks[d] {
-		found := 0
-		for _, i := range h.numbered[d][n] {
-			if in.has(i) {
-				found++
-			}
+	if b := v.unmoved(d.member); b != nil {
+		role, known := b.standings[id]
+		if !known {
+			role = v.h.pastOf(b).standing(id)
+			b.remember(v.h)
+			b.standings[id] = role
 		}
-		if found > 1 {
-			return n, true
-		}
+		return role
 	}
-	return 0, false
+	acts := v.acts(d.member)
+	role := v.outcome(d.member, acts)
+	if role == None || !v.adds(acts, id) {
+		return None
+	}
+	return min(role, d.maxRole)
 }
 
 // managers counts the members, but one, who are managers and have a live, unsuspended device that may act as one.
@@ -139,12 +260,12 @@ func (v view) managers(except identity.MemberID) int {
 	return n
 }
 
-// inviteOf returns the InviteCreate of an invite that counts, or none. Of several, which only a cycle or an
-// equivocation brings about, it is the one with the lowest id.
+// inviteOf returns the InviteCreate of an invite that counts or is endorsed, or none. Of several, which only a cycle,
+// an equivocation or an Endorse brings about, it is the one with the lowest id.
 func (v view) inviteOf(id InviteID) int {
 	var found []int
 	for _, i := range v.h.invites[id] {
-		if v.counts(i) {
+		if v.counts(i) || v.in.has(i) && slices.ContainsFunc(v.h.endorsed[i], v.counts) {
 			found = append(found, i)
 		}
 	}
@@ -162,11 +283,11 @@ func (v view) cancelled(id InviteID) int {
 	return v.h.lowest(found)
 }
 
-// removed returns a counting removal of a member, or none: the one with the lowest id.
+// removed returns a counting removal of a member by others, or none: the one with the lowest id.
 func (v view) removed(m identity.MemberID) int {
 	var found []int
 	for _, i := range v.h.acts[m] {
-		if v.counts(i) && v.h.entries[i].kind == KindRevoke {
+		if k := v.h.entries[i].kind; v.counts(i) && (k == KindRevoke || k == KindCarry) {
 			found = append(found, i)
 		}
 	}
@@ -195,18 +316,42 @@ func (v view) whyOut(m identity.MemberID) int {
 	return v.h.lowest(found)
 }
 
-// roster returns the live devices but those of one member, with their KEM keys.
-func (v view) roster(without identity.MemberID) []RosterEntry {
+// roster returns the live devices but those of one member and but one, with their KEM keys.
+func (v view) roster(without identity.MemberID, device identity.DeviceID) []RosterEntry {
 	var out []RosterEntry
 	for _, m := range v.h.members {
 		if m == without {
 			continue
 		}
 		for _, id := range v.h.owned[m] {
-			if d := v.h.devices[id]; v.live(d) {
-				out = append(out, RosterEntry{Device: id, KemID: d.kem})
+			if d := v.h.devices[id]; id != device && v.live(d) {
+				kemID, _ := v.kem(d)
+				out = append(out, RosterEntry{Device: id, KemID: kemID})
 			}
 		}
 	}
 	return out
+}
+
+// kem returns the key to which secrets for a device are sealed: that of its last KeyUpdate, else its certificate's. Of
+// updates beside each other it is the one of the event with the lowest id.
+func (v view) kem(d *deviceInfo) (wire.ID, *kem.PublicKey) {
+	var found []int
+	for _, i := range slices.Backward(v.h.updates[d.id]) {
+		if v.counts(i) && !slices.ContainsFunc(found, func(j int) bool { return v.before(i, j) }) {
+			found = append(found, i)
+		}
+		if len(v.h.evidence[d.id]) == 0 && len(found) > 0 {
+			break // one line of events, of which this is the last
+		}
+	}
+	if i := v.h.lowest(v.last(found)); i != none {
+		if key := v.h.entries[i].body.(*KeyUpdate).key; key != nil {
+			return identity.KemID(key), key
+		}
+	}
+	if d.cert == nil {
+		return d.kem, nil
+	}
+	return d.kem, d.cert.KEM
 }

@@ -92,3 +92,16 @@ func FuzzRoleGrant(f *testing.F)    { fuzzBody(f, KindRoleGrant) }
 func FuzzRevoke(f *testing.F)       { fuzzBody(f, KindRevoke) }
 func FuzzChainOpen(f *testing.F)    { fuzzBody(f, KindChainOpen) }
 func FuzzInviteRevoke(f *testing.F) { fuzzBody(f, KindInviteRevoke) }
+
+func FuzzCheckpoint(f *testing.F)        { fuzzBody(f, KindCheckpoint) }
+func FuzzRoleDrop(f *testing.F)          { fuzzBody(f, KindRoleDrop) }
+func FuzzDeviceRemove(f *testing.F)      { fuzzBody(f, KindDeviceRemove) }
+func FuzzLeave(f *testing.F)             { fuzzBody(f, KindLeave) }
+func FuzzKeyUpdate(f *testing.F)         { fuzzBody(f, KindKeyUpdate) }
+func FuzzCarry(f *testing.F)             { fuzzBody(f, KindCarry) }
+func FuzzFrontierExtend(f *testing.F)    { fuzzBody(f, KindFrontierExtend) }
+func FuzzEndorse(f *testing.F)           { fuzzBody(f, KindEndorse) }
+func FuzzEquivocationProof(f *testing.F) { fuzzBody(f, KindEquivocationProof) }
+func FuzzQuarantinePropose(f *testing.F) { fuzzBody(f, KindQuarantinePropose) }
+func FuzzQuarantineVote(f *testing.F)    { fuzzBody(f, KindQuarantineVote) }
+func FuzzLiftQuarantine(f *testing.F)    { fuzzBody(f, KindLiftQuarantine) }

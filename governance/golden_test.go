@@ -13,12 +13,16 @@ import (
 
 	"github.com/studio-whip/collab/crypto/sign"
 	"github.com/studio-whip/collab/genesis"
+	"github.com/studio-whip/collab/identity"
 	"github.com/studio-whip/collab/internal/wire"
 )
 
 var update = flag.Bool("update", false, "write the golden vectors anew")
 
 var vectorFile = filepath.Join("..", "testdata", "governance", "events.json")
+
+// auditFile is the same log as an audit file.
+var auditFile = filepath.Join("..", "testdata", "governance", "audit.clba")
 
 // vectors is a whole small log that holds an event of every kind, and events that must be refused.
 type vectors struct {
@@ -64,14 +68,28 @@ func vectorTeam(t *testing.T) *team {
 		G -> key -> manager -> invite -> use -> again -> chain -> grant
 		grant -> out
 		grant -> lost
-		out, lost -> root -> cancel -> odd`, map[string]step{
+		out, lost -> root -> cancel -> odd
+		odd -> first -> peer -> late
+		peer -> other
+		late, other -> proof -> quarantine -> vote -> lift -> spare -> drop -> update -> leave -> carry -> settle -> extend
+		carry -> missed
+		extend, missed -> endorse -> gone`, map[string]step{
 		"key": full, "manager": admitStep("A", "B", Manager),
 		"invite": inviteStep("A", "i", Editor, 1, "A", "B"), "use": useStep("B", "C", "i", Viewer),
 		"again": useStep("B", "D", "i", Viewer), "chain": chainStep("C", 1), "grant": grantStep("A", "C", Editor),
 		"out":  revokeStep("A", "C", Cut{Device: tm.person("C").device.ID, ChainNo: 1, Seq: 3, Envelope: wire.ID{5}}),
 		"lost": chainStep("C", 2), "root": grantStep("B", "B", Manager).byRoot(),
 		"cancel": cancelStep("B", "i"),
-		"odd":    {by: "B", kind: 900, body: func(*team, *State) any { return []any{"unknown"} }},
+		"first":  checkStep("A", 1, 1_800_000_100).and("B"), "peer": admitStep("A", "E", Editor),
+		"late": chainStep("E", 1), "other": chainStep("E", 2),
+		"proof": proofStep("B", "late", "other"), "quarantine": proposeStep("B", "E", 1_800_001_000), "vote": voteStep("A", "quarantine"),
+		"lift": liftStep("A", "E"), "spare": liftDeviceStep("A", "E"),
+		"drop":   dropStep("A", "E", Viewer, Cut{Device: tm.person("E").device.ID, Seq: 2, Envelope: wire.ID{6}}),
+		"update": updateStep("A", "F"), "leave": leaveStep("E"), "carry": carryStep("B", "E", map[string]uint64{"E": 1}),
+		"settle": checkStep("A", 2, 1_800_000_200).and("B"), "missed": admitStep("A", "F", Viewer),
+		"extend":  extendStep("B", Cut{Device: tm.person("E").device.ID, Seq: 3, Envelope: wire.ID{7}}),
+		"endorse": endorseStep("B", "missed"), "gone": removeStep("A", "F", 0),
+		"odd": {by: "B", kind: 900, body: func(*team, *State) any { return []any{"unknown"} }},
 	})
 	return tm
 }
@@ -103,7 +121,7 @@ func writeVectors(t *testing.T) {
 	edit := func(f func(*eventCore)) []byte {
 		s := chainStep("B", 1)
 		s.edit = f
-		return tm.make(s, "odd")
+		return tm.make(s, "gone")
 	}
 	altered := edit(nil)
 	altered[len(altered)-1] ^= 1
@@ -113,7 +131,14 @@ func writeVectors(t *testing.T) {
 	refuse("version 2", "version", edit(func(c *eventCore) { c.V = 2 }))
 	refuse("another project", "foreign", edit(func(c *eventCore) { c.Project[0]++ }))
 	refuse("depth too great", "event", edit(func(c *eventCore) { c.Depth++ }))
-	refuse("author unknown", "device", tm.make(chainStep("E", 1), "odd"))
+	refuse("author unknown", "device", tm.make(chainStep("G", 1), "gone"))
+	var file bytes.Buffer
+	if err := tm.log.ExportAudit(&file); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(auditFile, file.Bytes(), 0o644); err != nil {
+		t.Fatal(err)
+	}
 	out, err := json.MarshalIndent(v, "", " ")
 	if err != nil {
 		t.Fatal(err)
@@ -185,6 +210,25 @@ func TestGoldenEvents(t *testing.T) {
 	}
 }
 
+// The audit file of the vectors verifies, and exporting what was read gives its bytes.
+func TestGoldenAudit(t *testing.T) {
+	file, err := os.ReadFile(auditFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := VerifyAudit(bytes.NewReader(file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var again bytes.Buffer
+	if err := r.Log.ExportAudit(&again); err != nil || !bytes.Equal(again.Bytes(), file) {
+		t.Errorf("exported again it differs: %v", err)
+	}
+	if want := readVectors(t).Digest; r.Log.State().Digest().String() != want {
+		t.Errorf("state digest %s, want %s", r.Log.State().Digest(), want)
+	}
+}
+
 func checkVector(t *testing.T, l *Log, x vector) {
 	t.Helper()
 	raw := unbase64(t, x.Raw)
@@ -229,6 +273,18 @@ func TestBodiesByteByByte(t *testing.T) {
 			"a8" + "01" + "50" + hexID[:32] + "02" + "5820" + hexID + "03" + "14" + "04" + "01" + "05" + "09" + "06" + "00" +
 				"07" + "81" + "82" + "5820" + hexID + "5820" + hexID + "08" + "81" + "4101"},
 		{Admit{Role: Viewer, Identity: []byte{1}, Device: []byte{2}}, "a3" + "02" + "0a" + "03" + "4101" + "04" + "4102"},
+		{RoleDrop{Member: [32]byte(id), Role: Viewer}, "a3" + "01" + "5820" + hexID + "02" + "0a" + "03" + "80"},
+		{DeviceRemove{Device: [32]byte(id), Stolen: 1}, "a3" + "01" + "5820" + hexID + "02" + "80" + "03" + "01"},
+		{Leave{}, "a1" + "01" + "80"},
+		{FrontierExtend{}, "a1" + "01" + "80"},
+		{KeyUpdate{KEM: []byte{1}}, "a1" + "01" + "4101"},
+		{Carry{SelfRevoke: []byte{1}}, "a2" + "01" + "4101" + "02" + "80"},
+		{Endorse{Events: []EventID{[32]byte(id)}}, "a1" + "01" + "81" + "5820" + hexID},
+		{EquivocationProof{A: []byte{1}, B: []byte{2}}, "a2" + "01" + "4101" + "02" + "4102"},
+		{QuarantinePropose{Member: [32]byte(id), Reason: "x", Expires: 9}, "a5" + "01" + "5820" + hexID + "02" + "6178" + "03" + "80" + "04" + "09" + "05" + "80"},
+		{QuarantineVote{Proposal: [32]byte(id)}, "a3" + "01" + "5820" + hexID + "02" + "80" + "03" + "00"},
+		{LiftQuarantine{Device: (*identity.DeviceID)(id)}, "a1" + "02" + "5820" + hexID},
+		{Checkpoint{Number: 2, Prev: []EventID{[32]byte(id)}, State: [32]byte(id), Time: 9}, "a5" + "01" + "02" + "02" + "81" + "5820" + hexID + "03" + "5820" + hexID + "04" + "80" + "05" + "09"},
 		{KeyEpoch{Core: []byte{3}, Boxes: []EpochBox{{Device: [32]byte(id), KemID: [32]byte(id), Box: []byte{4}}}},
 			"a2" + "01" + "4103" + "02" + "81" + "83" + "5820" + hexID + "5820" + hexID + "4104"},
 	} {

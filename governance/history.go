@@ -43,20 +43,35 @@ type entry struct {
 	parents   []int
 	past      bitset // all ancestors
 	subject   identity.MemberID
-	about     bool // it has a subject
+	about     bool              // it has a subject
+	target    identity.DeviceID // device that a DeviceRemove or LiftQuarantine is about
+	named     []int             // acts that an Endorse brings back; the proposal that a vote is on
 	invite    InviteID
 	onInvite  bool // it creates or uses an invite
 	admission *admission
+	revoked   *SelfRevoke // what a Carry brings, if it verifies
+	proof     *place      // what an EquivocationProof shows twice, if it verifies
+	proofPrev wire.ID     // envelope before it
+	ends      *uint64     // end of the author's certificate
 
 	// What the entry's own past says, fixed when it is added.
-	before  *verdict // outcome of its past
-	own     fault    // why it is void in its own past
-	after   *verdict // outcome of its past and itself
-	grant   int      // managers who must sign to name a manager
-	removal int      // managers who must sign to remove one
-	creates int      // index of the InviteCreate that an Admit uses, or none
-	chainOK bool     // a ChainOpen's number follows the device's last
-	epoch   *epochInfo
+	before    *verdict // outcome of its past
+	base      int      // last settled checkpoint of its past, or none
+	own       fault    // why it is void in its own past
+	after     *verdict // outcome of its past and itself
+	needs     []Role   // what each signer needs
+	grant     int      // managers who must sign to name a manager
+	removal   int      // managers who must sign to remove one, or its device
+	relief    int      // managers who must sign to lift a manager's device
+	creates   int      // index of the InviteCreate that an Admit uses, or none
+	chainOK   bool     // a ChainOpen's number follows the device's last
+	byManager bool     // its author acts as a manager
+	late      bool     // a checkpoint that came after this replica had pinned another
+	ballot    *ballot  // of a QuarantinePropose
+	epoch     *epochInfo
+
+	roles     map[identity.MemberID]Role // at a settled checkpoint, as far as was asked
+	standings map[identity.DeviceID]Role
 }
 
 // epochInfo is a key epoch that an event carries.
@@ -68,7 +83,27 @@ type epochInfo struct {
 }
 
 // reductive reports whether e takes standing away.
-func (e *entry) reductive() bool { return rules[e.kind].reductive }
+func (e *entry) reductive() bool { return rules[e.kind].class == reductive }
+
+// onOwn reports whether e is about a device of its author.
+func (e *entry) onOwn() bool { return !e.rootAct && e.author == e.subject }
+
+// subjects returns whom e is about.
+func (h *history) subjects(e *entry) []identity.MemberID {
+	if e.kind != KindEndorse {
+		if e.about {
+			return []identity.MemberID{e.subject}
+		}
+		return nil
+	}
+	var out []identity.MemberID
+	for _, i := range e.named {
+		if a := h.entries[i]; a.about && !slices.Contains(out, a.subject) {
+			out = append(out, a.subject)
+		}
+	}
+	return out
+}
 
 // deviceInfo is a device that some event introduced. It depends on the device's id alone.
 type deviceInfo struct {
@@ -80,12 +115,26 @@ type deviceInfo struct {
 	identity *identity.IdentityCert
 }
 
+// policy is what replay takes from the root record.
+type policy struct {
+	quorum           int // managers who must sign
+	threshold        int // holders who must sign
+	voteNum, voteDen int // share of the voters that more than must vote
+	minAge           int // settled checkpoints after which a newcomer votes
+}
+
+func policyOf(p genesis.Policy) policy {
+	return policy{
+		quorum: int(p.ManagerQuorum), threshold: int(p.Threshold), voteNum: int(p.QuarantineNum),
+		voteDen: int(p.QuarantineDen), minAge: int(p.MinAge),
+	}
+}
+
 // history is the growing set of events with the indices that replay looks things up in. Indices hold entries in
 // ascending order, which respects causality.
 type history struct {
 	project   genesis.ProjectID
-	quorum    int // policy: managers who must sign
-	threshold int // policy: holders who must sign
+	policy    policy
 	roots     rootChain
 	entries   []*entry
 	byID      map[EventID]int
@@ -93,11 +142,13 @@ type history struct {
 	peers     map[[32]byte][]identity.DeviceID
 	owned     map[identity.MemberID][]identity.DeviceID // devices of a member
 	members   []identity.MemberID                       // in order of introduction
-	acts      map[identity.MemberID][]int               // Admit, RoleGrant, Revoke by subject
+	acts      map[identity.MemberID][]int               // acts on roles and devices by subject
 	signed    map[identity.MemberID][]int               // by signer, without root acts
 	authored  map[identity.DeviceID][]int
 	numbered  map[identity.DeviceID]map[uint64][]int // by author and number
-	forks     map[identity.DeviceID][]uint64         // numbers that stand twice somewhere in the log
+	evidence  map[identity.DeviceID][]evidence       // of numbers used twice, ascending by number
+	forks     map[chainKey][]fork                    // proofs that a chain was forked
+	lifts     map[identity.DeviceID][]int            // LiftQuarantines of devices
 	intro     map[identity.DeviceID][]int            // Admits that introduce the device
 	invites   map[InviteID][]int                     // InviteCreates
 	cancels   map[InviteID][]int                     // InviteRevokes
@@ -105,13 +156,24 @@ type history struct {
 	minted    map[EpochID]int                        // epochs by id
 	epochs    []int
 	removals  []int
-	memo      map[string]*verdict
+	opens     []int                       // ChainOpens
+	extends   []int                       // FrontierExtends
+	updates   map[identity.DeviceID][]int // KeyUpdates
+	proposals map[identity.MemberID][]int // QuarantineProposes by target
+	votes     map[int][]int               // QuarantineVotes by proposal
+	reliefs   map[identity.MemberID][]int // LiftQuarantines of members
+	endorsed  map[int][]int               // Endorses by the act they name
+
+	checkpoints []int              // those allowed where they stand
+	contents    map[chainKey][]int // checkpoints that settle more of a chain
+	pin         int                // settled checkpoint that no later rival is weighed against, or none
+	memo        map[string]*verdict
 }
 
 // newHistory returns the history of a project that holds its founder's admission only.
-func newHistory(project genesis.ProjectID, quorum, threshold int, founder *deviceInfo) *history {
+func newHistory(project genesis.ProjectID, p policy, founder *deviceInfo) *history {
 	h := &history{
-		project: project, quorum: quorum, threshold: threshold,
+		project: project, policy: p, pin: none,
 		byID:     map[EventID]int{},
 		devices:  map[identity.DeviceID]*deviceInfo{},
 		peers:    map[[32]byte][]identity.DeviceID{},
@@ -120,18 +182,28 @@ func newHistory(project genesis.ProjectID, quorum, threshold int, founder *devic
 		signed:   map[identity.MemberID][]int{},
 		authored: map[identity.DeviceID][]int{},
 		numbered: map[identity.DeviceID]map[uint64][]int{},
-		forks:    map[identity.DeviceID][]uint64{},
+		evidence: map[identity.DeviceID][]evidence{},
+		forks:    map[chainKey][]fork{},
+		lifts:    map[identity.DeviceID][]int{},
+		updates:  map[identity.DeviceID][]int{},
+		votes:    map[int][]int{},
+		endorsed: map[int][]int{},
 		intro:    map[identity.DeviceID][]int{},
 		invites:  map[InviteID][]int{},
 		cancels:  map[InviteID][]int{},
 		admits:   map[int][]int{},
 		minted:   map[EpochID]int{},
 		memo:     map[string]*verdict{},
+
+		contents:  map[chainKey][]int{},
+		proposals: map[identity.MemberID][]int{},
+		reliefs:   map[identity.MemberID][]int{},
 	}
-	start := &verdict{log: new(voidLog)}
+	start := &verdict{log: new(voidLog), base: none}
 	root := &entry{
 		id: EventID(project), kind: KindAdmit, body: &Admit{Role: Manager}, rootAct: true, subject: founder.member,
 		about: true, admission: &admission{device: founder.id}, before: start, after: start, own: fine, creates: none,
+		base: none, byManager: true,
 	}
 	h.entries = []*entry{root}
 	h.byID[root.id] = 0
@@ -170,9 +242,25 @@ func (h *history) place(e *entry) {
 func (h *history) add(e *entry) {
 	h.place(e)
 	h.judgeInPast(e)
+	e.late = h.pin != none && !e.past.has(h.pin)
 	h.entries = append(h.entries, e)
 	h.index(e)
 	e.after = h.extend(e.before, e)
+	if e.kind == KindCheckpoint {
+		h.setPin(e.after.base)
+	}
+}
+
+// setPin pins the settled checkpoint 24 numbers below the newest, so that no rival of it is weighed any more.
+func (h *history) setPin(newest int) {
+	for c := newest; c != none; c = h.entries[c].base {
+		if h.numberAt(c)+staleHorizon <= h.numberAt(newest) {
+			if h.pin == none || h.entries[c].past.has(h.pin) {
+				h.pin = c
+			}
+			return
+		}
+	}
 }
 
 // index files e under everything that replay looks for.
@@ -193,15 +281,19 @@ func (h *history) index(e *entry) {
 			h.minted[e.epoch.id] = e.idx
 		}
 	}
+	h.convict(e)
 	seqs := h.numbered[e.device]
 	if seqs == nil {
 		seqs = map[uint64][]int{}
 		h.numbered[e.device] = seqs
 	}
 	seqs[e.aseq] = append(seqs[e.aseq], e.idx)
-	if len(seqs[e.aseq]) == 2 {
-		h.forks[e.device] = append(h.forks[e.device], e.aseq)
-		slices.Sort(h.forks[e.device])
+	if e.kind == KindCheckpoint && e.own.ok() {
+		h.checkpoints = append(h.checkpoints, e.idx)
+		for _, c := range h.checkpoint(e.idx).Content {
+			key := chainKey{c.Device, c.ChainNo}
+			h.contents[key] = append(h.contents[key], e.idx)
+		}
 	}
 }
 
@@ -210,12 +302,15 @@ func (h *history) file(e *entry) {
 	if e.admission != nil && e.admission.info != nil {
 		h.introduce(e.admission.info, e.idx)
 	}
-	if e.about {
-		h.acts[e.subject] = append(h.acts[e.subject], e.idx)
+	if e.kind != KindLiftQuarantine && e.kind != KindQuarantinePropose && e.kind != KindQuarantineVote {
+		for _, m := range h.subjects(e) {
+			h.acts[m] = append(h.acts[m], e.idx)
+		}
 	}
 	if e.reductive() {
 		h.removals = append(h.removals, e.idx)
 	}
+	h.fileRest(e)
 	if e.kind == KindInviteCreate && e.onInvite {
 		h.invites[e.invite] = append(h.invites[e.invite], e.idx)
 	}
@@ -224,6 +319,34 @@ func (h *history) file(e *entry) {
 	}
 	if e.kind == KindAdmit && e.creates != none {
 		h.admits[e.creates] = append(h.admits[e.creates], e.idx)
+	}
+}
+
+// fileRest enters e under what only its kind looks for.
+func (h *history) fileRest(e *entry) {
+	switch b := e.body.(type) {
+	case *ChainOpen:
+		h.opens = append(h.opens, e.idx)
+	case *FrontierExtend:
+		h.extends = append(h.extends, e.idx)
+	case *KeyUpdate:
+		h.updates[e.device] = append(h.updates[e.device], e.idx)
+	case *Endorse:
+		for _, i := range e.named {
+			h.endorsed[i] = append(h.endorsed[i], e.idx)
+		}
+	case *QuarantinePropose:
+		h.proposals[e.subject] = append(h.proposals[e.subject], e.idx)
+	case *QuarantineVote:
+		for _, q := range e.named {
+			h.votes[q] = append(h.votes[q], e.idx)
+		}
+	case *LiftQuarantine:
+		if b.Device != nil {
+			h.lifts[*b.Device] = append(h.lifts[*b.Device], e.idx)
+		} else {
+			h.reliefs[*b.Member] = append(h.reliefs[*b.Member], e.idx)
+		}
 	}
 }
 

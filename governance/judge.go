@@ -9,12 +9,11 @@ import (
 // judgeInPast fixes everything about e that its own past decides.
 func (h *history) judgeInPast(e *entry) {
 	e.before = h.verdictBy(e.parents, e.rootN)
-	v := view{h, e.past, e.before.void}
-	e.grant = min(h.quorumOf(e), v.managers(identity.MemberID{}))
-	e.removal = 2
-	if e.kind == KindRevoke {
-		e.removal = max(2, min(h.quorumOf(e), v.managers(e.subject)))
-	}
+	e.base = e.before.base
+	v := h.pastOf(e)
+	e.byManager = !e.rootAct && v.standing(e.device) == Manager
+	e.needs = h.needs(e, v)
+	h.countManagers(e, v, h.quorumOf(e))
 	e.creates = none
 	if e.kind == KindAdmit && e.onInvite {
 		e.creates = v.inviteOf(e.invite)
@@ -22,10 +21,58 @@ func (h *history) judgeInPast(e *entry) {
 	if e.kind == KindChainOpen {
 		e.chainOK = h.nextChain(e.device, e.past) == e.body.(*ChainOpen).ChainNo
 	}
+	if e.kind == KindQuarantinePropose {
+		e.ballot = h.newBallot(e, v)
+	}
 	if e.epoch != nil {
 		e.epoch.valid = h.epochFits(e, v)
 	}
 	e.own = h.judge(e, v, true)
+}
+
+// countManagers fixes how many managers must sign.
+func (h *history) countManagers(e *entry, v view, quorum int) {
+	e.grant, e.removal, e.relief = 1, 2, 1
+	switch e.kind {
+	case KindAdmit, KindRoleGrant, KindEndorse, KindCheckpoint:
+		e.grant = max(1, min(quorum, v.managers(identity.MemberID{})))
+	case KindRevoke, KindRoleDrop, KindDeviceRemove:
+		e.removal = max(2, min(quorum, v.managers(e.subject)))
+	case KindLiftQuarantine:
+		e.relief = max(1, min(quorum, v.managers(e.subject)))
+	}
+}
+
+// needs returns the role that each signer of e needs, by what e's author saw.
+func (h *history) needs(e *entry, v view) []Role {
+	need := rules[e.kind].role
+	switch e.kind {
+	case KindAdmit:
+		if !e.onInvite {
+			need = Manager
+		}
+	case KindInviteRevoke:
+		if v.invited(e.invite, e.device) {
+			need = Viewer // whoever made an invite may cancel it
+		}
+	case KindDeviceRemove:
+		if e.onOwn() {
+			need = Viewer
+		}
+	case KindLiftQuarantine:
+		ownOther := e.onOwn() && e.device != e.target && v.role(e.subject) != Manager
+		if e.target != (identity.DeviceID{}) && !ownOther {
+			need = Manager
+		}
+	}
+	out := make([]Role, len(e.signers))
+	for k := range out {
+		out[k] = Manager
+	}
+	if len(out) > 0 {
+		out[0] = need
+	}
+	return out
 }
 
 // nextChain returns the number of the next chain that a device may open after the events of a set, void or not: a
@@ -48,14 +95,18 @@ func (h *history) epochFits(e *entry, v view) bool {
 		return false
 	}
 	var gone identity.MemberID
-	if e.kind == KindRevoke {
+	var device identity.DeviceID
+	switch e.kind {
+	case KindRevoke:
 		gone = e.subject
+	case KindDeviceRemove:
+		device = e.target
 	}
-	return c.Roster == RosterHash(v.roster(gone))
+	return c.Roster == RosterHash(v.roster(gone, device))
 }
 
 // judge is Allowed: it says why e has not the authority it needs if v is what its past amounts to. With local set,
-// v is what e's author saw, and e must also keep the rules that are fixed there: quotas, and how many must sign.
+// v is what e's author saw, and e must also keep the rules that are fixed there: quotas, ends, and how many must sign.
 func (h *history) judge(e *entry, v view, local bool) fault {
 	r, known := rules[e.kind]
 	if !known {
@@ -74,7 +125,7 @@ func (h *history) judge(e *entry, v view, local bool) fault {
 	} else if f := h.judgeSigners(e, v, local); !f.ok() {
 		return f
 	}
-	if f := h.judgeSubject(e, v); !f.ok() || !local {
+	if f := h.judgeSubject(e, v, local); !f.ok() || !local {
 		return f
 	}
 	return h.judgeLocal(e, v)
@@ -82,19 +133,15 @@ func (h *history) judge(e *entry, v view, local bool) fault {
 
 // judgeSigners checks the standing of author and cosigners, and their number.
 func (h *history) judgeSigners(e *entry, v view, local bool) fault {
-	need := rules[e.kind].role
-	if e.kind == KindAdmit && !e.onInvite {
-		need = Manager
-	}
 	author := e.signers[0]
-	if e.kind == KindInviteRevoke && v.invited(e.invite, author.device) {
-		need = Viewer // whoever made an invite may cancel it
-	}
 	switch got := v.standing(author.device); {
 	case got == None:
 		return because(ReasonDevice, v.whyOut(author.member))
-	case got < need:
+	case got < e.needs[0]:
 		return because(ReasonRole, v.whyOut(author.member))
+	}
+	if !e.reductive() && h.inDoubt(e, v) {
+		return because(ReasonEquivocation, h.shows(e, v.in))
 	}
 	seen := []identity.MemberID{author.member}
 	for _, s := range e.signers[1:] {
@@ -106,7 +153,8 @@ func (h *history) judgeSigners(e *entry, v view, local bool) fault {
 		}
 		seen = append(seen, s.member)
 	}
-	if e.kind == KindRevoke && slices.Contains(seen, e.subject) {
+	removes := e.kind == KindRevoke || e.kind == KindRoleDrop || e.kind == KindDeviceRemove && !e.onOwn()
+	if removes && slices.Contains(seen, e.subject) {
 		return simply(ReasonSubject)
 	}
 	n, spare := h.signersFor(e, v)
@@ -119,49 +167,79 @@ func (h *history) judgeSigners(e *entry, v view, local bool) fault {
 	return fine
 }
 
+// inDoubt reports whether the author's authority was in doubt before e in v.
+func (h *history) inDoubt(e *entry, v view) bool {
+	n, doubt := v.doubt(e.device)
+	return doubt && n <= e.aseq
+}
+
 // signersFor returns how many members must sign e, and how many more may. A manager may always co-sign the admission
 // that a host makes, as somebody once removed comes back that way only.
 func (h *history) signersFor(e *entry, v view) (n, spare int) {
-	switch b := e.body.(type) {
-	case *RoleGrant:
-		if b.Role == Manager {
-			return max(1, e.grant), 0
-		}
-	case *Admit:
+	switch e.kind {
+	case KindCheckpoint:
+		return e.grant, 0
+	case KindAdmit:
 		if e.onInvite {
 			return 1, 1
 		}
-		if b.Role == Manager {
-			return max(1, e.grant), 0
+		fallthrough
+	case KindRoleGrant:
+		if h.givesManager(e) {
+			return e.grant, 0
 		}
-	case *Revoke:
-		if v.role(b.Member) == Manager {
+	case KindEndorse:
+		if slices.ContainsFunc(e.named, func(i int) bool { return h.givesManager(h.entries[i]) }) {
+			return e.grant, 0
+		}
+	case KindRevoke, KindRoleDrop:
+		if v.role(e.subject) == Manager {
 			return e.removal, 0
+		}
+	case KindDeviceRemove:
+		if !e.onOwn() && v.role(e.subject) == Manager {
+			return e.removal, 0
+		}
+	case KindLiftQuarantine:
+		if e.target != (identity.DeviceID{}) && v.role(e.subject) == Manager {
+			return e.relief, 0
 		}
 	}
 	return 1, 0
 }
 
+func (h *history) givesManager(e *entry) bool {
+	switch b := e.body.(type) {
+	case *Admit:
+		return b.Role == Manager
+	case *RoleGrant:
+		return b.Role == Manager
+	}
+	return false
+}
+
 // judgeSubject checks that what e acts on is there, or not there, as its kind needs.
-func (h *history) judgeSubject(e *entry, v view) fault {
+func (h *history) judgeSubject(e *entry, v view, local bool) fault {
 	switch b := e.body.(type) {
 	case *InviteCreate:
 		return h.judgeInviteCreate(e, b, v)
 	case *Admit:
 		return h.judgeAdmit(e, b, v)
 	case *RoleGrant:
-		role := v.role(b.Member)
-		switch {
-		case !b.Role.known():
-			return simply(ReasonRole)
-		case role == None:
-			return because(ReasonAbsent, v.whyOut(b.Member))
-		case b.Role <= role:
-			return simply(ReasonNoRaise)
-		}
+		return h.judgeRaise(b, v)
 	case *Revoke:
 		if v.role(b.Member) == None {
 			return because(ReasonAbsent, v.whyOut(b.Member))
+		}
+	case *RoleDrop:
+		return h.judgeDrop(b, v)
+	case *DeviceRemove:
+		if !e.about || !v.live(h.devices[b.Device]) {
+			return simply(ReasonAbsent)
+		}
+	case *Carry:
+		if e.revoked == nil {
+			return simply(ReasonRevocation)
 		}
 	case *InviteRevoke:
 		if v.inviteOf(b.Invite) == none {
@@ -171,6 +249,44 @@ func (h *history) judgeSubject(e *entry, v view) fault {
 		if !e.chainOK {
 			return simply(ReasonChain)
 		}
+	case *EquivocationProof:
+		if e.proof == nil {
+			return simply(ReasonProof)
+		}
+	case *Endorse:
+		return h.judgeEndorse(e, v, local)
+	case *QuarantinePropose:
+		return h.judgePropose(e, v, local)
+	case *QuarantineVote:
+		return h.judgeVote(e, v)
+	case *LiftQuarantine:
+		return h.judgeLift(e, b, v, local)
+	}
+	return fine
+}
+
+func (h *history) judgeRaise(b *RoleGrant, v view) fault {
+	role := v.role(b.Member)
+	switch {
+	case !b.Role.known():
+		return simply(ReasonRole)
+	case role == None:
+		return because(ReasonAbsent, v.whyOut(b.Member))
+	case b.Role <= role:
+		return simply(ReasonNoRaise)
+	}
+	return fine
+}
+
+func (h *history) judgeDrop(b *RoleDrop, v view) fault {
+	role := v.role(b.Member)
+	switch {
+	case !b.Role.known():
+		return simply(ReasonRole)
+	case role == None:
+		return because(ReasonAbsent, v.whyOut(b.Member))
+	case b.Role >= role:
+		return simply(ReasonNoDrop)
 	}
 	return fine
 }
@@ -199,14 +315,28 @@ func (h *history) judgeAdmit(e *entry, b *Admit, v view) fault {
 		if f := h.judgeInvite(e, b, v); !f.ok() {
 			return f
 		}
-	}
-	if v.role(e.subject) != None {
-		if e.onInvite && v.admitted(e.subject, e.invite) {
+		if v.role(e.subject) != None && v.admitted(e.subject, e.invite) {
 			return fine // the same admission once more
 		}
+	}
+	return h.judgeNewcomer(e, e.subject, b.Role, v)
+}
+
+// judgeNewcomer checks that e may make somebody a member: he is absent, did not end his identity, and if he was
+// removed before a manager or the root brings him back.
+func (h *history) judgeNewcomer(e *entry, m identity.MemberID, role Role, v view) fault {
+	switch {
+	case !role.known():
+		return simply(ReasonRole)
+	case v.role(m) != None:
 		return simply(ReasonPresent)
 	}
-	if r := v.removed(e.subject); r != none && !e.rootAct {
+	for _, i := range h.acts[m] {
+		if v.counts(i) && h.entries[i].kind == KindCarry {
+			return because(ReasonEnds, i)
+		}
+	}
+	if r := v.removed(m); r != none && !e.rootAct {
 		manager := func(s signer) bool { return v.standing(s.device) == Manager }
 		if !slices.ContainsFunc(e.signers, manager) {
 			return because(ReasonReadmission, r)
@@ -240,16 +370,21 @@ func (h *history) judgeInvite(e *entry, b *Admit, v view) fault {
 	return fine
 }
 
-// judgeLocal checks what is decided in e's own past and stays so: quotas and epochs.
+// judgeLocal checks what is decided in e's own past and stays so: quotas, ends by the project's time, epochs,
+// checkpoints, quarantine.
 func (h *history) judgeLocal(e *entry, v view) fault {
-	if e.aseq > maxDeviceEvents && !e.rootAct && v.standing(e.device) < Manager {
-		return simply(ReasonQuota)
+	if f := h.judgeQuota(e, v); !f.ok() {
+		return f
+	}
+	if f := h.judgeTime(e, v); !f.ok() {
+		return f
+	}
+	if q := v.held(e); q != none {
+		return because(ReasonQuarantine, q)
 	}
 	switch b := e.body.(type) {
-	case *ChainOpen:
-		if b.ChainNo > maxDeviceChains {
-			return simply(ReasonQuota)
-		}
+	case *Checkpoint:
+		return h.judgeCheckpoint(e, b, v)
 	case *KeyEpoch:
 		if !e.epoch.valid {
 			return simply(ReasonEpoch)
@@ -261,9 +396,44 @@ func (h *history) judgeLocal(e *entry, v view) fault {
 	return fine
 }
 
-// hasMinted reports whether a KeyEpoch of a device counts in v.
+// judgeQuota counts what a device authored since the last settled checkpoint.
+func (h *history) judgeQuota(e *entry, v view) fault {
+	var settled bitset
+	if v.base != none {
+		settled = h.entries[v.base].past.with(v.base)
+	}
+	if !e.rootAct && v.standing(e.device) < Manager && e.aseq > h.lastAseq(e.device, settled)+maxDeviceEvents {
+		return simply(ReasonQuota)
+	}
+	if b, ok := e.body.(*ChainOpen); ok && b.ChainNo >= h.nextChain(e.device, settled)+maxDeviceChains {
+		return simply(ReasonQuota)
+	}
+	return fine
+}
+
+// judgeTime refuses what had expired before the last settled checkpoint.
+func (h *history) judgeTime(e *entry, v view) fault {
+	now := h.timeAt(v.base)
+	if e.ends != nil && *e.ends < now && !e.rootAct {
+		return because(ReasonExpired, v.base)
+	}
+	if e.kind == KindAdmit && e.creates != none {
+		if at := h.entries[e.creates].body.(*InviteCreate).Expires; at != 0 && at < now {
+			return because(ReasonExpired, v.base)
+		}
+	}
+	return fine
+}
+
+// hasMinted reports whether a KeyEpoch of a device counts in v since the last settled checkpoint.
 func (h *history) hasMinted(d identity.DeviceID, v view) bool {
-	return slices.ContainsFunc(h.authored[d], func(i int) bool {
-		return h.entries[i].kind == KindKeyEpoch && v.counts(i)
-	})
+	for _, i := range slices.Backward(h.authored[d]) {
+		if h.entries[i].kind != KindKeyEpoch || !v.counts(i) {
+			continue
+		}
+		if v.base == none || !h.entries[v.base].past.has(i) {
+			return true
+		}
+	}
+	return false
 }

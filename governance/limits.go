@@ -1,5 +1,7 @@
 package governance
 
+import "time"
+
 // Caps of this room's records. Sizes are in bytes.
 const (
 	MaxEventCore = 64 << 10  // signed part of an event
@@ -37,3 +39,19 @@ const (
 	verdictsKept = 512
 	statesKept   = 128
 )
+
+// Caps of records that later kinds carry.
+const (
+	MaxEndorsed = 16 // acts that one Endorse brings back
+	MaxEvidence = 16 // events that a quarantine names as its grounds
+	MaxPrev     = 4  // checkpoints that a checkpoint follows
+
+	maxLastGood   = 16       // devices in a self-revocation
+	maxSelfRevoke = 16 << 10 // signed record
+	staleHorizon  = 24       // checkpoints after which what did not know of one counts for nothing
+)
+
+// MaxAhead is how far a checkpoint's time may be ahead of the local clock.
+const MaxAhead = 10 * time.Minute
+
+const maxAuditEnd = 1 << 20 // end of an audit file

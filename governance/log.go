@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"time"
 
 	"github.com/studio-whip/collab/genesis"
 	"github.com/studio-whip/collab/internal/wire"
@@ -16,9 +17,27 @@ type Log struct {
 	heads   []int // ascending; 0 while there is no event
 	orphans orphans
 	states  map[string]*State
+	storage Storage // nil: whoever feeds the log keeps what it takes
+	clock   func() time.Time
 
 	versions []*genesis.Root // in force by the root chain; see SetRoots
 	fork     *genesis.Fork
+}
+
+// SetClock lets the log refuse, for now, checkpoints that are more than [MaxAhead] ahead of a clock, with [ErrAhead].
+// What is taken once is never judged by a clock again.
+func (l *Log) SetClock(now func() time.Time) { l.clock = now }
+
+// checkClock refuses a checkpoint from the future, which would end invites and quarantines before their time.
+func (l *Log) checkClock(ev *Event) error {
+	b, ok := ev.body.(*Checkpoint)
+	if !ok || l.clock == nil {
+		return nil
+	}
+	if latest := l.clock().Add(MaxAhead); b.Time > uint64(max(latest.Unix(), 0)) {
+		return fmt.Errorf("%w: by more than %s", ErrAhead, MaxAhead)
+	}
+	return nil
 }
 
 // NewLog returns the log of a project that holds nothing but its verified root record of version 1.
@@ -35,7 +54,7 @@ func NewLog(root *genesis.Root) *Log {
 
 // historyOf returns the history of a project that holds nothing but its founding record.
 func historyOf(root *genesis.Root) *history {
-	h := newHistory(root.Project, int(root.Policy.ManagerQuorum), int(root.Policy.Threshold),
+	h := newHistory(root.Project, policyOf(root.Policy),
 		deviceOf(root.Founder.Identity, root.Founder.Device))
 	h.entries[0].setRoot(root)
 	h.roots = rootChain{force: []rootVersion{{root: root}}, known: map[genesis.RootID]*genesis.Root{root.ID: root}}
@@ -71,10 +90,17 @@ func (l *Log) AddFrom(from string, raw []byte) (AddResult, error) {
 	if err != nil {
 		return AddResult{}, err
 	}
+	return l.addEvent(from, ev)
+}
+
+func (l *Log) addEvent(from string, ev *Event) (AddResult, error) {
 	if _, ok := l.h.byID[ev.ID]; ok {
 		return AddResult{}, nil
 	}
 	if err := l.checkOrigin(ev); err != nil {
+		return AddResult{}, fmt.Errorf("governance: event %s: %w", ev.ID.Short(), err)
+	}
+	if err := l.checkClock(ev); err != nil {
 		return AddResult{}, fmt.Errorf("governance: event %s: %w", ev.ID.Short(), err)
 	}
 	if missing := l.missingOf(ev); len(missing) > 0 {
@@ -88,7 +114,7 @@ func (l *Log) AddFrom(from string, raw []byte) (AddResult, error) {
 	}
 	res := AddResult{Added: []EventID{ev.ID}}
 	l.release(&res)
-	return res, nil
+	return res, l.keep(res.Added)
 }
 
 // checkOrigin refuses events of other projects and under unknown root records.
@@ -111,6 +137,7 @@ func (l *Log) take(ev *Event) error {
 	if err := l.verify(e); err != nil {
 		return err
 	}
+	ev.verified = true
 	l.place(e)
 	l.advance(false)
 	return nil

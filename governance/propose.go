@@ -144,15 +144,15 @@ func (l *Log) lastEvent(d identity.DeviceID, in bitset) int {
 // denied fails with a [*DeniedError] if e would not count on top of its past.
 func (l *Log) denied(e *entry) error {
 	l.h.judgeInPast(e)
-	v := l.h.extend(e.before, e)
-	at, f := v.why(e.idx)
-	if at == counts {
+	f := e.own
+	if f.ok() && e.kind != KindCheckpoint && !l.h.reaches(e) {
+		_, f = l.h.extend(e.before, e).why(l.h, e.idx)
+	}
+	if f.ok() {
 		return nil
 	}
-	d := &DeniedError{Kind: e.kind, Reason: f.reason, Need: max(1, e.grant)}
-	if e.kind == KindRevoke {
-		d.Need = e.removal
-	}
+	n, _ := l.h.signersFor(e, l.h.pastOf(e))
+	d := &DeniedError{Kind: e.kind, Reason: f.reason, Need: n}
 	if f.culprit != none {
 		d.Culprit = l.h.entries[f.culprit].id
 	}

@@ -34,6 +34,23 @@ const (
 	ReasonStripped     Reason = 24 // a concurrent removal took a signer's standing
 	ReasonCycle        Reason = 25 // it fell in a cycle of removals
 	ReasonCancelled    Reason = 26 // the invite was cancelled
+	ReasonLate         Reason = 27 // it gives something and does not know of a settled checkpoint; a manager may endorse
+	ReasonOvertaken    Reason = 28 // a signer had lost his standing in a settled checkpoint that it does not know of
+	ReasonStale        Reason = 29 // it does not know of a checkpoint that was settled long ago
+	ReasonExpired      Reason = 30 // its invite or its author's certificate had expired
+	ReasonCheckpoint   Reason = 31 // its number does not follow from checkpoints that count in its past
+	ReasonTime         Reason = 32 // it sets the project's time back
+	ReasonDigest       Reason = 33 // it signs another state than that of its past
+	ReasonContent      Reason = 34 // it settles more of a chain than counts
+	ReasonQuarantine   Reason = 35 // its author was in quarantine
+	ReasonVoter        Reason = 36 // its author may not vote on this
+	ReasonRenewal      Reason = 37 // the quarantine was renewed before; a manager must act
+	ReasonEnded        Reason = 38 // the quarantine it votes on had ended
+	ReasonEndorse      Reason = 39 // it names an event that cannot be brought back
+	ReasonNoDrop       Reason = 40 // it does not lower its subject
+	ReasonEnds         Reason = 41 // its subject ended his identity himself
+	ReasonLift         Reason = 42 // it does not name the device's last event
+	ReasonRevocation   Reason = 43 // the self-revocation in it does not verify
 	ReasonSuperseded   Reason = 64 // root holders signed it whom a later root record has replaced
 	ReasonSuspended    Reason = 65 // two records claim to be the next root, so that the present one may do nothing
 )
@@ -66,6 +83,23 @@ var reasonTexts = map[Reason]string{
 	ReasonStripped:     "a concurrent removal took a signer's standing",
 	ReasonCycle:        "it fell in a cycle of concurrent removals",
 	ReasonCancelled:    "the invite was cancelled",
+	ReasonLate:         "it came too late: a checkpoint was settled without it; a manager may endorse it",
+	ReasonOvertaken:    "a signer had lost his standing in a checkpoint that was settled without it",
+	ReasonStale:        "it does not know of a checkpoint that was settled long ago",
+	ReasonExpired:      "the invite or the author's certificate had expired",
+	ReasonCheckpoint:   "its number does not follow the checkpoints before it",
+	ReasonTime:         "it sets the project's time back",
+	ReasonDigest:       "it signs another state than that of its past",
+	ReasonContent:      "it settles more of a chain than counts",
+	ReasonQuarantine:   "its author was in quarantine",
+	ReasonVoter:        "its author may not vote on this",
+	ReasonRenewal:      "the quarantine was renewed before; a manager must act",
+	ReasonEnded:        "the quarantine it votes on had ended",
+	ReasonEndorse:      "it names an event that cannot be brought back",
+	ReasonNoDrop:       "it does not lower its subject",
+	ReasonEnds:         "its subject ended his identity himself",
+	ReasonLift:         "it does not name the device's last event",
+	ReasonRevocation:   "the self-revocation in it does not verify",
 	ReasonSuperseded:   "the root holders who signed it are superseded",
 	ReasonSuspended:    "the root is suspended: two records claim to follow it",
 }
@@ -99,7 +133,7 @@ type stage uint8
 
 const (
 	counts      stage = iota
-	stageLocal        // structure, or not allowed in its own past
+	stageLocal        // structure, late, or not allowed in its own past
 	stageFork         // equivocation
 	stageInvite       // rival or over-used invite
 	stageStrip        // removed concurrently, or resting on what is void

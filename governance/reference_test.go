@@ -1,30 +1,28 @@
 package governance
 
 import (
+	"cmp"
+	"math/bits"
 	"slices"
 	"sort"
-	"strings"
 )
 
-// set is a causally closed set of abstract events, without G.
-type set map[string]bool
+// set is a set of abstract events by their place in the order of their ids; 0 is the root record, which is in all.
+type set [4]uint64
 
-func (s set) key() string {
-	k := make([]string, 0, len(s))
-	for id := range s {
-		k = append(k, id)
-	}
-	sort.Strings(k)
-	return strings.Join(k, " ")
-}
+func (s set) has(i int) bool    { return s[i>>6]&(1<<(i&63)) != 0 }
+func (s *set) add(i int)        { s[i>>6] |= 1 << (i & 63) }
+func (s set) with(i int) set    { s.add(i); return s }
+func (s set) union(o set) set   { return set{s[0] | o[0], s[1] | o[1], s[2] | o[2], s[3] | o[3]} }
+func (s set) without(o set) set { return set{s[0] &^ o[0], s[1] &^ o[1], s[2] &^ o[2], s[3] &^ o[3]} }
+func (s set) common(o set) set  { return set{s[0] & o[0], s[1] & o[1], s[2] & o[2], s[3] & o[3]} }
 
-func (s set) union(o set) set {
-	out := set{}
-	for id := range s {
-		out[id] = true
-	}
-	for id := range o {
-		out[id] = true
+func (s set) list() []int {
+	var out []int
+	for w, x := range s {
+		for ; x != 0; x &= x - 1 {
+			out = append(out, w<<6+bits.TrailingZeros64(x))
+		}
 	}
 	return out
 }
@@ -32,124 +30,276 @@ func (s set) union(o set) set {
 // reference is replay as SPEC.md writes it, without index, sharing or shortcut. It is slow.
 type reference struct {
 	quorum int
-	acts   map[string]*act
-	memo   map[string]*refVerdict
+	acts   []*act // ascending by id; the root record first
+	at     map[string]int
+	past   []set
+	memo   map[set]*outcome
+	bases  map[set]int
+	own    map[int]string
+	shown  map[string][]exhibit
+	vote   map[int][]string
+	need   map[int][]Role
 }
 
-type refVerdict struct {
+// outcome is Void(p) and what led to it.
+type outcome struct {
+	base   int // last settled checkpoint, 0 for none
 	void   set
-	stage6 set // void after structure, own past and equivocation
+	stage6 set // void after structure, lateness, own past and equivocation
 	stage7 set // and invites
+	revive set // void, and to be endorsed
+	late   map[int]int
 }
 
 func newReference(quorum int, acts []*act) *reference {
-	r := &reference{quorum: quorum, acts: map[string]*act{}, memo: map[string]*refVerdict{}}
-	for _, a := range acts {
-		r.acts[a.id] = a
+	r := &reference{
+		quorum: quorum, at: map[string]int{"G": 0}, memo: map[set]*outcome{}, own: map[int]string{}, bases: map[set]int{},
+		shown: map[string][]exhibit{}, vote: map[int][]string{}, need: map[int][]Role{},
+	}
+	r.acts = append(r.acts, &act{id: "", kind: KindAdmit, admits: founder, role: Manager, root: true})
+	sorted := slices.Clone(acts)
+	slices.SortFunc(sorted, func(a, b *act) int { return cmp.Compare(a.id, b.id) })
+	for k, a := range sorted {
+		r.at[a.id] = k + 1
+	}
+	r.acts = append(r.acts, sorted...)
+	r.past = make([]set, len(r.acts))
+	for k, a := range sorted {
+		s := set{}.with(0)
+		for id := range a.past {
+			s.add(r.at[id])
+		}
+		r.past[k+1] = s
 	}
 	return r
 }
 
 func (r *reference) all() set {
-	p := set{}
-	for id := range r.acts {
-		p[id] = true
+	s := set{}
+	for i := range r.acts {
+		s.add(i)
 	}
-	return p
+	return s
 }
 
-func (r *reference) before(a, b string) bool { return r.acts[b].past[a] }
-func (r *reference) concurrent(a, b string) bool {
-	return a != b && !r.before(a, b) && !r.before(b, a)
+func (r *reference) concurrent(a, b int) bool {
+	return a != b && !r.past[a].has(b) && !r.past[b].has(a)
 }
-func reductive(a *act) bool { return a.kind == KindRevoke || a.kind == KindInviteRevoke }
+
+func (r *reference) reduces(i int) bool {
+	switch r.acts[i].kind {
+	case KindRevoke, KindRoleDrop, KindDeviceRemove, KindInviteRevoke, KindLeave, KindCarry, KindQuarantinePropose, KindQuarantineVote:
+		return true
+	}
+	return false
+}
+
+func (r *reference) adds(i int) bool {
+	switch r.acts[i].kind {
+	case KindInviteCreate, KindAdmit, KindRoleGrant, KindEndorse, KindLiftQuarantine:
+		return true
+	}
+	return false
+}
 
 // signersOf returns the devices whose standing an event needs.
-func signersOf(a *act) []string {
-	if a.root {
+func (r *reference) signersOf(i int) []string {
+	if r.acts[i].root {
 		return nil
 	}
-	return append([]string{a.device}, a.cosigners...)
+	return append([]string{r.acts[i].device}, r.acts[i].cosigners...)
 }
 
-func subjectOf(a *act) string {
-	if a.kind == KindAdmit {
-		return memberOf(a.admits)
-	}
-	return a.member
-}
-
-// actsOn returns the effective acts on a member in Fold(p, v); "G" is the founder's admission.
-func (r *reference) actsOn(m string, p, v set) []string {
-	var out []string
-	if m == memberOf(founder) {
-		out = append(out, "G")
-	}
-	for id := range p {
-		a := r.acts[id]
-		if v[id] || subjectOf(a) != m || a.kind != KindAdmit && a.kind != KindRoleGrant && a.kind != KindRevoke {
-			continue
+// about returns the members whom an event is about.
+func (r *reference) about(i int) []string {
+	a := r.acts[i]
+	switch a.kind {
+	case KindAdmit:
+		return []string{memberOf(a.admits)}
+	case KindDeviceRemove:
+		if r.introduced(a.target, r.past[i]) {
+			return []string{memberOf(a.target)}
 		}
-		if a.kind == KindAdmit && r.role(m, a.past, v) != None {
-			continue
+		return nil
+	case KindLiftQuarantine:
+		if a.target != "" {
+			if r.introduced(a.target, r.past[i]) {
+				return []string{memberOf(a.target)}
+			}
+			return nil
 		}
-		out = append(out, id)
+	case KindLeave:
+		return []string{memberOf(a.device)}
+	case KindEndorse:
+		var out []string
+		for _, x := range r.named(i) {
+			if b := r.acts[x]; b.kind == KindAdmit || b.kind == KindRoleGrant {
+				out = append(out, r.about(x)...)
+			}
+		}
+		return out
+	case KindQuarantineVote:
+		if q := r.proposal(i); q != 0 {
+			return r.about(q)
+		}
+		return nil
 	}
-	return out
+	if a.member == "" {
+		return nil
+	}
+	return []string{a.member}
 }
 
-func (r *reference) maximal(acts []string) []string {
-	var out []string
-	for _, x := range acts {
-		if !slices.ContainsFunc(acts, func(y string) bool { return y != x && (x == "G" || y != "G" && r.before(x, y)) }) {
+func (r *reference) introduced(d string, in set) bool {
+	return d == founder || slices.ContainsFunc(in.list(), func(x int) bool { return r.acts[x].admits == d })
+}
+
+// named returns what an Endorse names and has in its past.
+func (r *reference) named(i int) []int {
+	var out []int
+	for _, id := range r.acts[i].named {
+		if x, ok := r.at[id]; ok && x != 0 && r.past[i].has(x) {
 			out = append(out, x)
 		}
 	}
 	return out
 }
 
-func (r *reference) role(m string, p, v set) Role {
-	role := None
-	for _, id := range r.maximal(r.actsOn(m, p, v)) {
-		if id == "G" {
-			role = max(role, Manager)
+// proposal returns what a vote is on, 0 if it is on nothing.
+func (r *reference) proposal(i int) int {
+	if n := r.named(i); len(n) == 1 && r.acts[n[0]].kind == KindQuarantinePropose {
+		return n[0]
+	}
+	return 0
+}
+
+// fold is Fold(p, v).
+type fold struct {
+	r    *reference
+	p, v set
+	base int
+}
+
+func (f fold) counts(i int) bool { return f.p.has(i) && !f.v.has(i) }
+
+func (f fold) before(x, y int) bool {
+	if f.r.past[y].has(x) {
+		return true
+	}
+	for b := f.base; b != 0; b = f.r.void(f.r.past[b]).base {
+		if f.r.past[b].has(x) != f.r.past[b].has(y) {
+			return f.r.past[b].has(x)
+		}
+	}
+	return false
+}
+
+func (f fold) last(acts []int) []int {
+	var out []int
+	for _, x := range acts {
+		if !slices.ContainsFunc(acts, func(y int) bool { return x != y && f.before(x, y) }) {
+			out = append(out, x)
+		}
+	}
+	return out
+}
+
+func isRoleAct(k Kind) bool {
+	switch k {
+	case KindAdmit, KindRoleGrant, KindRoleDrop, KindRevoke, KindLeave, KindCarry, KindEndorse, KindDeviceRemove:
+		return true
+	}
+	return false
+}
+
+// on returns the acts on a member that have effect; an Admit of somebody present at its place has none.
+func (f fold) on(m string) []int {
+	var out []int
+	for _, i := range f.p.list() {
+		if !f.counts(i) || !isRoleAct(f.r.acts[i].kind) || !slices.Contains(f.r.about(i), m) {
 			continue
 		}
-		if reductive(r.acts[id]) {
-			return None
+		if f.r.acts[i].kind == KindAdmit {
+			here := f
+			here.p = f.r.past[i].common(f.p)
+			if i != 0 && here.role(m) != None {
+				continue
+			}
 		}
-		role = max(role, r.acts[id].role)
+		out = append(out, i)
 	}
-	return role
+	return out
 }
 
-func (r *reference) live(d string, p, v set) bool {
-	m := memberOf(d)
-	if r.role(m, p, v) == None {
+func (f fold) roleOf(m string, acts []int) Role {
+	acts = slices.DeleteFunc(slices.Clone(acts), func(i int) bool { return f.r.acts[i].kind == KindDeviceRemove })
+	high, low, reduced := None, Manager, false
+	for _, i := range f.last(acts) {
+		a := f.r.acts[i]
+		switch a.kind {
+		case KindRevoke, KindLeave, KindCarry:
+			return None
+		case KindRoleDrop:
+			reduced = true
+			var prior []int
+			for _, x := range acts {
+				if f.before(x, i) {
+					prior = append(prior, x)
+				}
+			}
+			low = min(low, a.role, f.roleOf(m, prior))
+		case KindEndorse:
+			for _, x := range f.r.named(i) {
+				if slices.Contains(f.r.about(x), m) && f.r.acts[x].kind != KindInviteCreate {
+					high = max(high, f.r.acts[x].role)
+				}
+			}
+		default:
+			high = max(high, a.role)
+		}
+	}
+	if reduced {
+		return low
+	}
+	return high
+}
+
+func (f fold) role(m string) Role { return f.roleOf(m, f.on(m)) }
+
+func (f fold) live(d string) bool {
+	acts := f.on(memberOf(d))
+	if f.roleOf(memberOf(d), acts) == None {
 		return false
 	}
-	var on []string
-	for _, id := range r.actsOn(m, p, v) {
-		if id == "G" && d == founder || id != "G" && (reductive(r.acts[id]) || r.acts[id].admits == d) {
-			on = append(on, id)
-		}
+	adds := func(i int) bool {
+		a := f.r.acts[i]
+		return a.admits == d || a.kind == KindEndorse && slices.ContainsFunc(f.r.named(i), func(x int) bool { return f.r.acts[x].admits == d })
 	}
-	on = r.maximal(on)
-	return len(on) > 0 && !slices.ContainsFunc(on, func(id string) bool { return id != "G" && reductive(r.acts[id]) })
+	ends := func(i int) bool {
+		switch a := f.r.acts[i]; a.kind {
+		case KindRevoke, KindLeave, KindCarry:
+			return true
+		case KindDeviceRemove:
+			return a.target == d
+		}
+		return false
+	}
+	on := f.last(slices.DeleteFunc(slices.Clone(acts), func(i int) bool { return !adds(i) && !ends(i) }))
+	return len(on) > 0 && !slices.ContainsFunc(on, ends)
 }
 
-func (r *reference) standing(d string, p, v set) Role {
-	if !r.live(d, p, v) {
+func (f fold) standing(d string) Role {
+	if !f.live(d) {
 		return None
 	}
-	return min(r.role(memberOf(d), p, v), maxRoleOf(d))
+	return min(f.role(memberOf(d)), maxRoleOf(d))
 }
 
 // devices returns every device that some event of p, or the root record, introduces.
-func (r *reference) devices(p set) []string {
-	out := []string{founder}
-	for id := range p {
-		if d := r.acts[id].admits; d != "" && !slices.Contains(out, d) {
+func (f fold) devices() []string {
+	var out []string
+	for _, i := range f.p.list() {
+		if d := f.r.acts[i].admits; d != "" && !slices.Contains(out, d) {
 			out = append(out, d)
 		}
 	}
@@ -157,270 +307,146 @@ func (r *reference) devices(p set) []string {
 	return out
 }
 
-// forked returns the lowest number that a device used twice in p, 0 if none.
-func (r *reference) forked(d string, p set) uint64 {
-	lowest := uint64(0)
-	for x := range p {
-		for y := range p {
-			a, b := r.acts[x], r.acts[y]
-			if x != y && a.device == d && b.device == d && a.aseq == b.aseq && (lowest == 0 || a.aseq < lowest) {
-				lowest = a.aseq
+func (f fold) members() []string {
+	var out []string
+	for _, d := range f.devices() {
+		if !slices.Contains(out, memberOf(d)) {
+			out = append(out, memberOf(d))
+		}
+	}
+	return out
+}
+
+// exhibit shows that a device used a number twice: two events, or one that proves it (then y is -1).
+type exhibit struct {
+	n    uint64
+	x, y int
+}
+
+func (e exhibit) within(p set) bool { return p.has(e.x) && (e.y < 0 || p.has(e.y)) }
+
+func (r *reference) against(d string) []exhibit {
+	if out, ok := r.shown[d]; ok {
+		return out
+	}
+	out := []exhibit{}
+	defer func() { r.shown[d] = out }()
+	for x, a := range r.acts {
+		for y, b := range r.acts[:x] {
+			if x != 0 && y != 0 && a.device == d && b.device == d && a.aseq == b.aseq {
+				out = append(out, exhibit{a.aseq, x, y})
 			}
 		}
-	}
-	return lowest
-}
-
-func (r *reference) managers(except string, p, v set) int {
-	members := map[string]bool{}
-	for _, d := range r.devices(p) {
-		if m := memberOf(d); m != except && r.standing(d, p, v) == Manager && r.forked(d, p) == 0 {
-			members[m] = true
+		if a.kind == KindEquivocationProof && a.target == d && r.proves(x) {
+			out = append(out, exhibit{a.number, x, -1})
 		}
 	}
-	return len(members)
+	return out
 }
 
-func (r *reference) invite(name string, p, v set) string {
-	best := ""
-	for id := range p {
-		if a := r.acts[id]; !v[id] && a.kind == KindInviteCreate && a.invite == name && (best == "" || id < best) {
-			best = id
+func (r *reference) proves(i int) bool { return r.introduced(r.acts[i].target, r.past[i]) }
+
+func (f fold) forgiven(d string, e exhibit, within set) bool {
+	return slices.ContainsFunc(within.list(), func(i int) bool {
+		a := f.r.acts[i]
+		return f.counts(i) && a.kind == KindLiftQuarantine && a.target == d && e.within(f.r.past[i])
+	})
+}
+
+// doubt returns the lowest number from which on a device is in doubt, 0 if it is not.
+func (f fold) doubt(d string) uint64 {
+	low := uint64(0)
+	for _, e := range f.r.against(d) {
+		if e.within(f.p) && !f.forgiven(d, e, f.p) && (low == 0 || e.n < low) {
+			low = e.n
 		}
 	}
-	return best
+	return low
 }
 
-// allowed is Allowed(e, past(e), v); local adds what is fixed in State(past(e)).
-func (r *reference) allowed(e *act, v set, local bool) bool {
-	p := set(e.past)
-	own := r.void(p).void
-	if !e.kind.Known() {
-		return false
-	}
-	if e.root {
-		if e.kind == KindKeyEpoch || e.kind == KindChainOpen || len(e.cosigners) > 0 || e.invite != "" && e.kind == KindAdmit {
-			return false
+func (f fold) managers(except string) int {
+	n := map[string]bool{}
+	for _, d := range f.devices() {
+		if m := memberOf(d); m != except && f.role(m) == Manager && f.standing(d) == Manager && f.doubt(d) == 0 {
+			n[m] = true
 		}
-	} else if !r.signersAllowed(e, p, v, own, local) {
-		return false
 	}
-	switch e.kind {
-	case KindInviteCreate:
-		return (e.role == Viewer || e.role == Editor) && r.invite(e.invite, p, v) == ""
-	case KindAdmit:
-		return r.admitAllowed(e, p, v, own)
-	case KindRoleGrant:
-		role := r.role(e.member, p, v)
-		return e.role.known() && role != None && e.role > role
-	case KindRevoke:
-		return r.role(e.member, p, v) != None
-	case KindInviteRevoke:
-		return r.invite(e.invite, p, v) != ""
-	case KindChainOpen:
-		return e.chain == r.nextChain(e.device, p)
-	}
-	if e.kind == KindKeyEpoch && local {
-		return r.epochValid(e) && !(r.minted(e.device, p, own) && !r.owed(p))
-	}
-	return true
+	return len(n)
 }
 
-func (r *reference) signersAllowed(e *act, p, v, own set, local bool) bool {
-	need := map[Kind]Role{KindKeyEpoch: Editor, KindInviteCreate: Manager, KindAdmit: Editor, KindRoleGrant: Manager,
-		KindRevoke: Manager, KindChainOpen: Viewer, KindInviteRevoke: Manager}[e.kind]
-	if e.kind == KindAdmit && e.invite == "" {
-		need = Manager
+func (f fold) invite(name string) int {
+	for _, i := range f.p.list() {
+		if f.r.acts[i].kind != KindInviteCreate || f.r.acts[i].invite != name {
+			continue
+		}
+		endorsed := slices.ContainsFunc(f.p.list(), func(x int) bool {
+			return f.counts(x) && f.r.acts[x].kind == KindEndorse && slices.Contains(f.r.named(x), i)
+		})
+		if f.counts(i) || endorsed {
+			return i
+		}
 	}
-	if c := r.invite(e.invite, p, v); e.kind == KindInviteRevoke && c != "" && !r.acts[c].root && r.acts[c].device == e.device {
+	return 0
+}
+
+// here is the fold of an event's past.
+func (r *reference) here(i int) fold {
+	o := r.void(r.past[i])
+	return fold{r, r.past[i], o.void, o.base}
+}
+
+func (r *reference) timeAt(base int) uint64   { return r.acts[base].time }
+func (r *reference) numberAt(base int) uint64 { return r.acts[base].number }
+
+// needs returns the role that each signer needs.
+func (r *reference) needs(i int) []Role {
+	if r.need[i] == nil {
+		r.need[i] = r.needed(i)
+	}
+	return r.need[i]
+}
+
+func (r *reference) needed(i int) []Role {
+	a := r.acts[i]
+	need := Manager
+	switch a.kind {
+	case KindChainOpen, KindLeave, KindCarry, KindEquivocationProof, KindQuarantinePropose, KindQuarantineVote, KindKeyUpdate:
 		need = Viewer
-	}
-	if r.standing(e.device, p, v) < need {
-		return false
-	}
-	seen := []string{memberOf(e.device)}
-	for _, c := range e.cosigners {
-		if r.standing(c, p, v) < Manager || slices.Contains(seen, memberOf(c)) || local && r.forked(c, p) != 0 {
-			return false
+	case KindKeyEpoch:
+		need = Editor
+	case KindAdmit:
+		if a.invite != "" {
+			need = Editor
 		}
-		seen = append(seen, memberOf(c))
-	}
-	lo, hi := 1, 1
-	switch {
-	case e.kind == KindRoleGrant && e.role == Manager, e.kind == KindAdmit && e.invite == "" && e.role == Manager:
-		lo = max(1, min(r.quorum, r.managers("", p, own)))
-		hi = lo
-	case e.kind == KindAdmit && e.invite != "":
-		hi = 2
-	case e.kind == KindRevoke:
-		if slices.Contains(seen, e.member) {
-			return false
+	case KindInviteRevoke:
+		if c := r.here(i).invite(a.invite); c != 0 && !r.acts[c].root && r.acts[c].device == a.device {
+			need = Viewer
 		}
-		if r.role(e.member, p, v) == Manager {
-			lo = max(2, min(r.quorum, r.managers(e.member, p, own)))
-			hi = lo
+	case KindDeviceRemove:
+		if memberOf(a.target) == memberOf(a.device) {
+			need = Viewer
+		}
+	case KindLiftQuarantine:
+		if a.target == "" || memberOf(a.target) == memberOf(a.device) && a.target != a.device && r.here(i).role(memberOf(a.target)) != Manager {
+			need = Viewer
 		}
 	}
-	return len(seen) >= lo && (!local || len(seen) <= hi)
+	out := []Role{}
+	for k := range r.signersOf(i) {
+		if k > 0 {
+			need = Manager
+		}
+		out = append(out, need)
+	}
+	return out
 }
 
-func (r *reference) admitAllowed(e *act, p, v, own set) bool {
-	m := memberOf(e.admits)
-	if !e.role.known() {
-		return false
-	}
-	if e.invite != "" {
-		c := r.invite(e.invite, p, v)
-		if c == "" || c != r.invite(e.invite, p, own) || !slices.Contains(r.acts[c].hosts, e.device) || e.role > r.acts[c].role {
-			return false
-		}
-		for id := range p {
-			if !v[id] && r.acts[id].kind == KindInviteRevoke && r.acts[id].invite == e.invite {
-				return false
-			}
-		}
-	}
-	if r.role(m, p, v) != None {
-		for id := range p {
-			if a := r.acts[id]; !v[id] && e.invite != "" && a.kind == KindAdmit && memberOf(a.admits) == m && a.invite == e.invite {
-				return true
-			}
-		}
-		return false
-	}
-	removed := false
-	for id := range p {
-		removed = removed || !v[id] && r.acts[id].kind == KindRevoke && r.acts[id].member == m
-	}
-	fit := e.root || slices.ContainsFunc(signersOf(e), func(d string) bool { return r.standing(d, p, v) == Manager })
-	return !removed || fit
-}
-
-// nextChain counts openings that follow their device's last, void or not.
-func (r *reference) nextChain(d string, p set) uint32 {
-	next := uint32(1)
-	for id := range p {
-		if a := r.acts[id]; a.kind == KindChainOpen && a.device == d && a.chain == r.nextChain(d, a.past) {
-			next = max(next, a.chain+1)
-		}
-	}
-	return next
-}
-
-func (r *reference) minted(d string, p, v set) bool {
-	for id := range p {
-		if a := r.acts[id]; !v[id] && a.kind == KindKeyEpoch && a.device == d {
+func (r *reference) lacks(i int, f fold) bool {
+	needs := r.needs(i)
+	for k, d := range r.signersOf(i) {
+		if f.standing(d) < needs[k] {
 			return true
 		}
 	}
 	return false
 }
-
-func (r *reference) epochValid(e *act) bool {
-	p := set(e.past)
-	v := r.void(p).void
-	if e.roster == nil || r.standing(e.device, p, v) < Editor {
-		return false
-	}
-	var live []string
-	for _, d := range r.devices(p) {
-		if r.live(d, p, v) && !(e.kind == KindRevoke && memberOf(d) == e.member) {
-			live = append(live, d)
-		}
-	}
-	got := slices.Clone(e.roster)
-	sort.Strings(got)
-	return slices.Equal(got, live)
-}
-
-// usable lists the events whose epochs may be sent under in the state of p.
-func (r *reference) usable(p set) []string {
-	out := r.void(p)
-	var found []string
-	for id := range p {
-		e := r.acts[id]
-		if out.void[id] || e.kind != KindKeyEpoch && e.kind != KindRevoke || !r.epochValid(e) {
-			continue
-		}
-		if r.knowsLosses(e, p, out) {
-			found = append(found, id)
-		}
-	}
-	sort.Strings(found)
-	return found
-}
-
-func (r *reference) owed(p set) bool { return len(r.usable(p)) == 0 }
-
-func (r *reference) knowsLosses(mint *act, p set, out *refVerdict) bool {
-	knows := func(id string) bool { return mint.id == id || mint.past[id] }
-	for id := range p {
-		a := r.acts[id]
-		if a.kind == KindRevoke && !out.void[id] && !knows(id) {
-			return false
-		}
-		if a.kind == KindAdmit && out.void[id] && !out.stage7[id] && !r.knowsCancelling(mint, id, p, out) {
-			return false
-		}
-		letsIn := a.kind == KindAdmit || a.kind == KindInviteCreate || a.kind == KindRoleGrant
-		if !out.stage7[id] || !letsIn || r.void(set(a.past).union(set{id: true})).void[id] || !r.allowed(a, r.void(a.past).void, true) {
-			continue
-		}
-		if out.stage6[id] { // equivocation
-			shown := false
-			for x := range p {
-				for y := range p {
-					f, g := r.acts[x], r.acts[y]
-					if x != y && f.device == a.device && g.device == a.device && f.aseq == g.aseq && f.aseq <= a.aseq &&
-						x != id && !a.past[x] && knows(x) {
-						shown = true
-					}
-				}
-			}
-			if !shown {
-				return false
-			}
-			continue
-		}
-		if a.kind == KindAdmit {
-			for x := range p {
-				if r.sameInvite(r.acts[x], a) && !out.stage7[x] && !knows(x) {
-					return false
-				}
-			}
-		}
-		if a.kind == KindInviteCreate {
-			if lowest := r.rivalOf(id, p, out.stage6); !knows(lowest) {
-				return false
-			}
-		}
-	}
-	return true
-}
-
-// knowsCancelling reports whether the author of an epoch knew of a cancelling that voids an admission, if one does.
-func (r *reference) knowsCancelling(mint *act, id string, p set, out *refVerdict) bool {
-	if r.void(set(r.acts[id].past).union(set{id: true})).void[id] {
-		return true // it never stood
-	}
-	any := false
-	for x := range p {
-		if r.acts[x].kind == KindInviteRevoke && !out.void[x] && r.strips(x, id) {
-			if mint.id == x || mint.past[x] {
-				return true
-			}
-			any = true
-		}
-	}
-	return !any
-}
-
-// usedBy returns the InviteCreate that an Admit uses, as its own past sees it.
-func (r *reference) usedBy(a *act) string {
-	if a.kind != KindAdmit || a.invite == "" {
-		return ""
-	}
-	return r.invite(a.invite, a.past, r.void(a.past).void)
-}
-
-func (r *reference) sameInvite(a, b *act) bool { c := r.usedBy(a); return c != "" && c == r.usedBy(b) }

@@ -6,282 +6,510 @@ import (
 )
 
 // void is Void(p).
-func (r *reference) void(p set) *refVerdict {
-	key := p.key()
-	if v := r.memo[key]; v != nil {
-		return v
+func (r *reference) void(p set) *outcome {
+	p.add(0)
+	if o := r.memo[p]; o != nil {
+		return o
 	}
-	v := set{}
-	for id := range p { // own past
-		if e := r.acts[id]; !r.allowed(e, r.void(e.past).void, true) {
-			v[id] = true
+	o := &outcome{base: r.settled(p), late: map[int]int{}}
+	region := set{}.with(0)
+	if o.base != 0 {
+		before := r.void(r.past[o.base])
+		region = r.past[o.base].with(o.base)
+		o.void, o.revive = before.void, before.revive
+	}
+	u := p.without(region).list()
+	for _, i := range u {
+		switch why := r.inOwnPast(i); {
+		case why != "":
+			o.void.add(i)
+			if why == "doubt" {
+				o.revive.add(i)
+			}
+		default:
+			r.tooLate(i, o)
 		}
 	}
-	r.equivocation(p, v)
-	out := &refVerdict{stage6: set{}.union(v)}
-	r.invites(p, v)
-	out.stage7 = set{}.union(v)
-	out.void = r.weigh(p, v)
-	r.memo[key] = out
-	return out
+	r.equivocation(p, u, o)
+	o.stage6 = o.void
+	r.invites(p, u, region, o)
+	o.stage7 = o.void
+	o.void = r.weigh(p, u, region, o)
+	r.memo[p] = o
+	return o
 }
 
-func (r *reference) equivocation(p, v set) {
-	add := set{}
-	for id := range p {
-		e := r.acts[id]
-		n := r.forked(e.device, p)
-		if n == 0 || e.aseq < n || v[id] || e.root || reductive(e) {
-			continue
+// settled returns the last settled checkpoint.
+func (r *reference) settled(p set) int {
+	if last, ok := r.bases[p]; ok {
+		return last
+	}
+	last := r.choose(p)
+	r.bases[p] = last
+	return last
+}
+
+func (r *reference) choose(p set) int {
+	var left []int
+	candidates := slices.DeleteFunc(p.list(), func(i int) bool { return r.acts[i].kind != KindCheckpoint || r.inOwnPast(i) != "" })
+	for _, c := range candidates {
+		beaten := slices.ContainsFunc(candidates, func(d int) bool {
+			return r.concurrent(c, d) && r.lacks(c, r.here(d)) && !r.lacks(d, r.here(c))
+		})
+		if !beaten {
+			left = append(left, c)
 		}
-		built := false
-		for x := range p {
-			f := r.acts[x]
-			if known := r.forked(e.device, f.past); f.past[id] && memberOf(f.device) != memberOf(e.device) &&
-				r.allowed(f, r.void(f.past).void, true) && (known == 0 || known > e.aseq) {
-				built = true
+	}
+	last := 0
+	for again := true; again; {
+		again = false
+		sort.SliceStable(left, func(i, j int) bool { return r.numberAt(left[i]) < r.numberAt(left[j]) })
+		for _, c := range left {
+			m := r.numberAt(c)
+			if m <= r.numberAt(last) || last != 0 && !r.past[c].has(last) {
+				continue
+			}
+			fits := true
+			for _, x := range left {
+				n := r.numberAt(x)
+				if last != 0 && r.past[last].has(x) {
+					continue // what is settled rivals nothing any more
+				}
+				if x != c && n == m || n > r.numberAt(last) && n < m && !r.past[c].has(x) {
+					fits = false
+				}
+			}
+			if fits {
+				last, again = c, true
+				break
 			}
 		}
-		if !built {
-			add[id] = true
+	}
+	return last
+}
+
+func (r *reference) tooLate(i int, o *outcome) {
+	if o.base == 0 || r.past[i].has(o.base) {
+		return
+	}
+	for c := o.base; c != 0 && !r.past[i].has(c); c = r.void(r.past[c]).base {
+		if r.numberAt(c)+24 <= r.numberAt(o.base) || r.acts[i].kind != KindCarry && r.lacks(i, r.here(c)) {
+			o.void.add(i)
+			o.late[i] = c
+			return
 		}
 	}
-	for id := range add {
-		v[id] = true
+	if r.adds(i) {
+		o.void.add(i)
+		o.revive.add(i)
+		o.late[i] = o.base
 	}
 }
 
-// rivalOf returns the InviteCreate that beats another one of its id, of several the lowest, "" if none does.
-func (r *reference) rivalOf(id string, p, v set) string {
-	best := ""
-	for x := range p {
+func (r *reference) equivocation(p set, u []int, o *outcome) {
+	var out []int
+	f := fold{r, p, o.void, o.base}
+	for _, i := range u {
+		e := r.acts[i]
+		if o.void.has(i) || e.root || r.reduces(i) {
+			continue
+		}
+		shown := slices.ContainsFunc(r.against(e.device), func(x exhibit) bool {
+			return x.n <= e.aseq && x.within(p) && !f.forgiven(e.device, x, r.past[i])
+		})
+		built := slices.ContainsFunc(u, func(x int) bool {
+			knew := slices.ContainsFunc(r.against(e.device), func(y exhibit) bool { return y.n <= e.aseq && y.within(r.past[x]) })
+			return r.past[x].has(i) && memberOf(r.acts[x].device) != memberOf(e.device) && r.inOwnPast(x) == "" && !knew
+		})
+		if shown && !built {
+			out = append(out, i)
+		}
+	}
+	for _, i := range out {
+		o.void.add(i)
+		o.revive.add(i)
+	}
+}
+
+// usedBy returns the InviteCreate that an Admit uses, as its own past sees it.
+func (r *reference) usedBy(i int) int {
+	if a := r.acts[i]; a.kind == KindAdmit && a.invite != "" {
+		return r.here(i).invite(a.invite)
+	}
+	return 0
+}
+
+// rivalOf returns the InviteCreate that beats another one of its id, of several the lowest, 0 if none does.
+func (r *reference) rivalOf(i int, p, v set) int {
+	for _, x := range p.list() {
 		a := r.acts[x]
-		if v[x] || x == id || a.kind != KindInviteCreate || a.invite != r.acts[id].invite {
+		if v.has(x) || x == i || a.kind != KindInviteCreate || a.invite != r.acts[i].invite {
 			continue
 		}
-		if (r.before(x, id) || r.concurrent(x, id) && x < id) && (best == "" || x < best) {
-			best = x
+		if r.past[i].has(x) || r.concurrent(x, i) && x < i {
+			return x
 		}
 	}
-	return best
+	return 0
 }
 
-func (r *reference) invites(p, v set) {
-	var beaten []string
-	for id := range p {
-		if !v[id] && r.acts[id].kind == KindInviteCreate && r.rivalOf(id, p, v) != "" {
-			beaten = append(beaten, id)
+func (r *reference) invites(p set, u []int, region set, o *outcome) {
+	var beaten []int
+	for _, i := range u {
+		if !o.void.has(i) && r.acts[i].kind == KindInviteCreate && r.rivalOf(i, p, o.void) != 0 {
+			beaten = append(beaten, i)
 		}
 	}
-	for _, id := range beaten {
-		v[id] = true
+	for _, i := range beaten {
+		o.void.add(i)
 	}
-	for c := range p {
-		if v[c] || r.acts[c].kind != KindInviteCreate {
+	stands := func(c int) bool {
+		return p.has(c) && !o.void.has(c) || slices.ContainsFunc(p.list(), func(x int) bool {
+			return !o.void.has(x) && r.acts[x].kind == KindEndorse && slices.Contains(r.named(x), c)
+		})
+	}
+	start := o.void
+	for _, c := range p.list() {
+		if r.acts[c].kind != KindInviteCreate || !stands(c) {
 			continue
 		}
-		var left []string
-		for id := range p {
-			if !v[id] && r.usedBy(r.acts[id]) == c {
-				left = append(left, id)
+		var settled, left []int
+		for _, i := range p.list() {
+			switch {
+			case r.usedBy(i) != c:
+			case region.has(i):
+				if !r.void(r.past[o.base]).stage7up(r, i) {
+					settled = append(settled, i)
+				}
+			case !start.has(i):
+				left = append(left, i)
 			}
 		}
-		sort.Strings(left)
-		taken := map[string]bool{}
-		for len(left) > 0 {
-			var free []string
-			for _, id := range left {
-				if !slices.ContainsFunc(left, func(x string) bool { return r.before(x, id) }) {
-					free = append(free, id)
-				}
-			}
-			sort.SliceStable(free, func(i, j int) bool {
-				a, b := r.acts[free[i]], r.acts[free[j]]
-				x, y := slices.Index(r.acts[c].hosts, a.device), slices.Index(r.acts[c].hosts, b.device)
-				if x != y {
-					return x < y
-				}
-				return a.aseq < b.aseq
-			})
-			next := free[0]
-			left = slices.DeleteFunc(left, func(x string) bool { return x == next })
-			m := memberOf(r.acts[next].admits)
-			if !taken[m] && len(taken) == r.acts[c].uses {
-				v[next] = true
-			} else {
-				taken[m] = true
-			}
-		}
+		r.giveOut(c, settled, left, o)
 	}
 }
 
-// weigh decides what is concurrent with removals.
-func (r *reference) weigh(p, start set) set {
-	start = set{}.union(start)
+// stage7up reports whether a settled event had fallen before removals were weighed.
+func (o *outcome) stage7up(r *reference, i int) bool {
+	for o.base != 0 && r.past[o.base].with(o.base).has(i) {
+		o = r.void(r.past[o.base])
+	}
+	return o.stage7.has(i)
+}
+
+func (r *reference) giveOut(c int, settled, left []int, o *outcome) {
+	users := slices.Concat(settled, left)
+	taken := map[string]bool{}
+	for _, i := range settled {
+		taken[memberOf(r.acts[i].admits)] = true
+	}
+	for len(left) > 0 {
+		var free []int
+		for _, i := range left {
+			if !slices.ContainsFunc(left, func(x int) bool { return r.past[i].has(x) }) {
+				free = append(free, i)
+			}
+		}
+		sort.SliceStable(free, func(i, j int) bool {
+			a, b := r.acts[free[i]], r.acts[free[j]]
+			x, y := slices.Index(r.acts[c].hosts, a.device), slices.Index(r.acts[c].hosts, b.device)
+			if x != y {
+				return x < y
+			}
+			return a.aseq < b.aseq
+		})
+		next := free[0]
+		left = slices.DeleteFunc(left, func(x int) bool { return x == next })
+		m := memberOf(r.acts[next].admits)
+		if taken[m] || len(taken) < r.acts[c].uses {
+			taken[m] = true
+			continue
+		}
+		o.void.add(next)
+		before := map[string]bool{}
+		for _, x := range users {
+			if other := memberOf(r.acts[x].admits); r.past[next].has(x) && other != m {
+				before[other] = true
+			}
+		}
+		if len(before) < r.acts[c].uses {
+			o.revive.add(next)
+		}
+	}
+}
+
+// weighing decides what is concurrent with removals.
+type weighing struct {
+	r              *reference
+	p, region      set
+	base           int
+	u              []int
+	v, inForce     set
+	singles, start []int
+}
+
+func (r *reference) weigh(p set, u []int, region set, o *outcome) set {
+	start := o.void
 	for {
-		v, wanting := r.attempt(p, start)
-		if len(wanting) == 0 {
-			return v
+		w := &weighing{r: r, p: p, region: region, base: o.base, u: u, v: start, inForce: region.without(start)}
+		w.attempt()
+		wanting := set{}
+		f := fold{r, p, w.v, o.base}
+		for _, i := range w.singles {
+			if r.allowed(i, w.judgedBy(i), false) != "" || f.held(i) != 0 {
+				wanting.add(i)
+			}
+		}
+		if wanting == (set{}) {
+			return w.v
 		}
 		start = start.union(wanting)
 	}
 }
 
-func (r *reference) attempt(p, start set) (v, wanting set) {
-	v = set{}.union(start)
-	inForce := set{}
-	var singles []string
-	for {
-		r.unlawful(p, v, inForce)
-		var open []string
-		for id := range p {
-			if !v[id] && !inForce[id] {
-				open = append(open, id)
-			}
-		}
-		if len(open) == 0 {
-			break
-		}
-		sort.Strings(open)
-		var removals []string
-		sources := r.sources(open, v, inForce)
-		anyRemoval := slices.ContainsFunc(sources, func(s []string) bool {
-			return slices.ContainsFunc(s, func(id string) bool { return reductive(r.acts[id]) })
-		})
-		for _, s := range sources {
-			for _, id := range s {
-				switch {
-				case reductive(r.acts[id]):
-					inForce[id] = true
-					removals = append(removals, id)
-					if len(s) == 1 {
-						singles = append(singles, id)
-					}
-				case len(s) > 1:
-					v[id] = true
-				case !anyRemoval:
-					inForce[id] = true
-					singles = append(singles, id)
-				}
-			}
-		}
-		for _, x := range removals {
-			for _, id := range open {
-				if !inForce[id] && r.strips(x, id) {
-					v[id] = true
-				}
-			}
-		}
-	}
-	wanting = set{}
-	for _, id := range singles {
-		if !r.allowed(r.acts[id], v, false) {
-			wanting[id] = true
-		}
-	}
-	return v, wanting
-}
-
-func (r *reference) strips(x, id string) bool {
-	a := r.acts[x]
-	if a.kind == KindInviteRevoke {
-		return r.concurrent(x, id) && r.usedBy(r.acts[id]) != "" && r.acts[id].invite == a.invite
-	}
-	return reductive(a) && r.concurrent(x, id) && slices.ContainsFunc(signersOf(r.acts[id]), func(d string) bool {
-		return memberOf(d) == a.member
-	})
-}
-
-// judgedBy is V/e: decided events as decided, the others as e's own past judges them.
-func (r *reference) judgedBy(e *act, v, inForce set) set {
-	out := set{}
-	own := r.void(e.past).void
-	for id := range e.past {
-		if v[id] || own[id] && !inForce[id] {
-			out[id] = true
+func (w *weighing) open() []int {
+	var out []int
+	for _, i := range w.u {
+		if !w.v.has(i) && !w.inForce.has(i) {
+			out = append(out, i)
 		}
 	}
 	return out
 }
 
-func (r *reference) unlawful(p, v, inForce set) {
-	for changed := true; changed; {
-		changed = false
-		for id := range p {
-			e := r.acts[id]
-			if !v[id] && !inForce[id] && !r.allowed(e, r.judgedBy(e, v, inForce), false) {
-				// Only events whose whole past is judged already may fall in this pass, as others may yet change.
-				ready := true
-				for x := range e.past {
-					if !v[x] && !inForce[x] && !r.allowed(r.acts[x], r.judgedBy(r.acts[x], v, inForce), false) {
-						ready = false
-					}
+func (w *weighing) attempt() {
+	r := w.r
+	for _, i := range w.open() {
+		if r.acts[i].kind == KindCarry {
+			w.inForce.add(i)
+		}
+	}
+	for _, x := range w.u {
+		if r.acts[x].kind != KindCarry || w.v.has(x) {
+			continue
+		}
+		for _, i := range w.open() {
+			if r.strips(x, i, w.p) {
+				w.v.add(i)
+			}
+		}
+	}
+	for {
+		w.unlawful()
+		w.quarantine()
+		open := w.open()
+		if len(open) == 0 {
+			return
+		}
+		sources := w.sources(open)
+		anyRemoval := slices.ContainsFunc(sources, func(s []int) bool { return slices.ContainsFunc(s, r.reduces) })
+		var removals []int
+		for _, s := range sources {
+			for _, i := range s {
+				switch {
+				case r.reduces(i):
+					w.inForce.add(i)
+					removals = append(removals, i)
+				case len(s) > 1:
+					w.v.add(i)
+				case !anyRemoval:
+					w.inForce.add(i)
 				}
-				if ready {
-					v[id], changed = true, true
+				if len(s) == 1 && w.inForce.has(i) {
+					w.singles = append(w.singles, i)
+				}
+			}
+		}
+		for _, x := range removals {
+			for _, i := range w.open() {
+				if r.strips(x, i, w.p) {
+					w.v.add(i)
 				}
 			}
 		}
 	}
 }
 
+// strips reports whether a reductive event takes from another what it needs; quarantines are apart.
+func (r *reference) strips(x, i int, p set) bool {
+	a, e := r.acts[x], r.acts[i]
+	signs := func(such func(d string, need Role) bool) bool {
+		needs := r.needs(i)
+		for k, d := range r.signersOf(i) {
+			if such(d, needs[k]) {
+				return true
+			}
+		}
+		return false
+	}
+	byMember := func(d string, _ Role) bool { return memberOf(d) == a.member }
+	if x == i || e.kind == KindCarry {
+		return false
+	}
+	switch a.kind {
+	case KindInviteRevoke:
+		return r.concurrent(x, i) && r.usedBy(i) != 0 && e.invite == a.invite
+	case KindRevoke:
+		return r.concurrent(x, i) && signs(byMember)
+	case KindRoleDrop:
+		return r.concurrent(x, i) && signs(func(d string, need Role) bool { return memberOf(d) == a.member && need > a.role })
+	case KindDeviceRemove:
+		if memberOf(a.device) == memberOf(a.target) && !a.root {
+			if !a.stolen {
+				return false
+			}
+			for _, y := range p.list() {
+				settled := r.settled(p)
+				if settled != 0 && r.past[settled].with(settled).has(y) {
+					continue
+				}
+				if r.past[y].has(i) && memberOf(r.acts[y].device) != memberOf(e.device) && r.inOwnPast(y) == "" && !r.past[y].has(x) {
+					return false
+				}
+			}
+		}
+		return r.concurrent(x, i) && signs(func(d string, _ Role) bool { return d == a.target })
+	case KindCarry:
+		if !signs(byMember) {
+			return false
+		}
+		if r.concurrent(x, i) {
+			return true
+		}
+		since, listed := a.since[e.device]
+		return r.past[x].has(i) && !e.root && listed && e.aseq > since
+	}
+	return false
+}
+
+// judgedBy is V/e: decided events as decided, the others as e's own past judges them.
+func (w *weighing) judgedBy(e int) fold {
+	own := w.r.here(e)
+	decided := w.v.union(w.inForce)
+	return fold{w.r, own.p, own.p.common(decided).common(w.v).union(own.v.without(decided)), own.base}
+}
+
+func (w *weighing) unlawful() {
+	for changed := true; changed; {
+		changed = false
+		open := w.open()
+		bad := set{}
+		for _, i := range open {
+			if w.r.allowed(i, w.judgedBy(i), false) != "" {
+				bad.add(i)
+			}
+		}
+		for _, i := range bad.list() { // only those whose whole past is judged already, as others may yet change
+			if w.r.past[i].common(bad) == (set{}) {
+				w.v.add(i)
+				changed = true
+			}
+		}
+	}
+}
+
+// quarantine voids what is held by proposals in force by what is decided.
+func (w *weighing) quarantine() {
+	undecided := set{}
+	for _, i := range w.open() {
+		undecided.add(i)
+	}
+	f := fold{w.r, w.p, w.v.union(undecided), w.base}
+	var out []int
+	for _, i := range undecided.list() {
+		if f.held(i) != 0 {
+			out = append(out, i)
+		}
+	}
+	for _, i := range out {
+		w.v.add(i)
+	}
+}
+
 // sources returns the strongly connected components that no edge enters.
-func (r *reference) sources(open []string, v, inForce set) [][]string {
-	reach := map[string]map[string]bool{}
+func (w *weighing) sources(open []int) [][]int {
+	reach := make([]set, len(w.r.acts))
 	for _, x := range open {
-		reach[x] = map[string]bool{}
 		for _, y := range open {
-			if r.strips(x, y) || r.restsOn(y, x, v, inForce) {
-				reach[x][y] = true
+			if x != y && (w.r.strips(x, y, w.p) || w.restsOn(y, x)) {
+				reach[x].add(y)
+			}
+		}
+	}
+	f := fold{w.r, w.p, w.v, w.base}
+	for _, q := range w.p.list() {
+		if w.r.acts[q].kind != KindQuarantinePropose || w.v.has(q) {
+			continue
+		}
+		supporters := f.tally(q)
+		for _, y := range open {
+			if supporters == nil || !f.holds(q, y, supporters) {
+				continue
+			}
+			for _, x := range open {
+				if x != y && (x == q || w.r.acts[x].kind == KindQuarantineVote && w.r.proposal(x) == q) {
+					reach[x].add(y)
+				}
 			}
 		}
 	}
 	for _, k := range open {
 		for _, i := range open {
-			if reach[i][k] {
-				for _, j := range open {
-					if reach[k][j] {
-						reach[i][j] = true
-					}
-				}
+			if reach[i].has(k) {
+				reach[i] = reach[i].union(reach[k])
 			}
 		}
 	}
-	var out [][]string
+	var out [][]int
 	for _, x := range open {
-		comp, source := []string{x}, true
+		comp, source := []int{x}, true
 		for _, y := range open {
 			switch {
 			case x == y:
-			case reach[x][y] && reach[y][x]:
+			case reach[x].has(y) && reach[y].has(x):
 				comp = append(comp, y)
-			case reach[y][x]:
+			case reach[y].has(x):
 				source = false
 			}
 		}
-		sort.Strings(comp)
-		if source && comp[0] == x {
+		if source && slices.Min(comp) == x {
 			out = append(out, comp)
 		}
 	}
 	return out
 }
 
-// restsOn reports whether e rests on a: an act in its past on a signer of it, on its subject or invite, or one
-// without which it would not be allowed.
-func (r *reference) restsOn(e, a string, v, inForce set) bool {
+// restsOn reports whether e rests on a: an act in its past on a signer of it, on its subject or its invite.
+func (w *weighing) restsOn(e, a int) bool {
+	r := w.r
 	x, y := r.acts[a], r.acts[e]
-	if !y.past[a] {
+	if !r.past[e].has(a) {
 		return false
 	}
-	if x.kind == KindAdmit || x.kind == KindRoleGrant || x.kind == KindRevoke {
-		on := subjectOf(x)
-		if on == subjectOf(y) || slices.ContainsFunc(signersOf(y), func(d string) bool { return memberOf(d) == on }) {
-			return true
+	if isRoleAct(x.kind) {
+		for _, m := range r.about(a) {
+			if slices.Contains(r.about(e), m) || slices.ContainsFunc(r.signersOf(e), func(d string) bool { return memberOf(d) == m }) {
+				return true
+			}
 		}
 	}
-	if (x.kind == KindInviteCreate || x.kind == KindInviteRevoke) && y.invite == x.invite {
+	onInvite := y.kind == KindInviteCreate || y.kind == KindInviteRevoke || y.kind == KindAdmit && y.invite != ""
+	if (x.kind == KindInviteCreate || x.kind == KindInviteRevoke) && onInvite && y.invite == x.invite {
 		return true
 	}
-	return !r.allowed(y, r.judgedBy(y, v, inForce).union(set{a: true}), false)
+	if x.kind == KindEndorse && onInvite && slices.ContainsFunc(r.named(a), func(c int) bool {
+		return r.acts[c].kind == KindInviteCreate && r.acts[c].invite == y.invite
+	}) {
+		return true
+	}
+	if x.kind == KindLiftQuarantine {
+		if x.target != "" {
+			return slices.Contains(append(r.signersOf(e), y.device), x.target)
+		}
+		return y.kind == KindQuarantineVote && slices.Contains(r.about(e), x.member)
+	}
+	if x.kind == KindQuarantinePropose {
+		return y.kind == KindQuarantineVote && r.proposal(e) == a || y.kind == KindLiftQuarantine && slices.Contains(r.about(e), x.member)
+	}
+	return r.allowed(e, fold{r, r.past[e], w.judgedBy(e).v.with(a), r.here(e).base}, false) != ""
 }

@@ -6,32 +6,40 @@ import (
 	"github.com/studio-whip/collab/identity"
 )
 
-// replay is one run of the rules over a causally closed set.
+// replay is one run of the rules over what a causally closed set holds beyond its last settled checkpoint.
 type replay struct {
 	h         *history
 	in        bitset
-	list      []int // members of in, ascending, without the root record
+	base      int   // last settled checkpoint, or none
+	list      []int // members of in that are not settled, ascending, without the root record
+	settled   bitset
 	void      bitset
 	contested bitset
 	why       map[int]voided
 	root      uint32 // version that the root has come to
 }
 
-// replay computes the outcome of a set from the beginning, with the root at the newest version that its events name.
-func (h *history) replay(in bitset) *verdict {
+// replay computes the outcome of a set, whose last settled checkpoint is base, from what base settled, with the root at
+// the newest version that its events name.
+func (h *history) replay(in bitset, base int) *verdict {
 	version := uint32(0)
-	for i := range in.members {
-		version = max(version, h.entries[i].rootN)
+	if len(h.roots.force) > 0 {
+		for i := range in.members {
+			version = max(version, h.entries[i].rootN)
+		}
 	}
-	return h.replayAt(in, version)
+	return h.replayAt(in, base, version)
 }
 
-func (h *history) replayAt(in bitset, version uint32) *verdict {
-	r := &replay{h: h, in: in, why: map[int]voided{}, root: version}
-	for i := range in.members {
-		if i != 0 {
-			r.list = append(r.list, i)
-		}
+func (h *history) replayAt(in bitset, base int, version uint32) *verdict {
+	r := &replay{h: h, in: in, base: base, why: map[int]voided{}, root: version}
+	r.settled.add(0)
+	if base != none {
+		r.settled = h.entries[base].past.with(base)
+		r.void, r.contested = h.entries[base].before.void.clone(), h.entries[base].before.contested.clone()
+	}
+	for i := range in.without(r.settled).members {
+		r.list = append(r.list, i)
 	}
 	r.local()
 	r.equivocation()
@@ -47,7 +55,7 @@ func (r *replay) verdict() *verdict {
 		log.items = append(log.items, x)
 	}
 	slices.SortFunc(log.items, func(a, b voided) int { return a.idx - b.idx })
-	return &verdict{void: r.void, contested: r.contested, log: log, n: len(log.items)}
+	return &verdict{base: r.base, void: r.void, contested: r.contested, log: log, n: len(log.items)}
 }
 
 func (r *replay) reject(i int, s stage, f fault) {
@@ -55,7 +63,10 @@ func (r *replay) reject(i int, s stage, f fault) {
 	r.why[i] = voided{i, s, f}
 }
 
-// local voids what is wrong in itself or not allowed in its own past, and what the root has left behind.
+// view is what the set amounts to by what is void so far.
+func (r *replay) view() view { return view{r.h, r.in, r.void, r.base} }
+
+// local voids what is wrong in itself, too late, not allowed in its own past, and what the root has left behind.
 func (r *replay) local() {
 	for _, i := range r.list {
 		e := r.h.entries[i]
@@ -63,35 +74,39 @@ func (r *replay) local() {
 			r.reject(i, stageLocal, f)
 		} else if f := r.h.overtaken(e, r.root); !f.ok() {
 			r.reject(i, stageLocal, f)
+		} else if f := r.late(e); !f.ok() {
+			r.reject(i, stageLocal, f)
 		}
 	}
 }
 
 // equivocation judges what a device authored from the first number on that it used twice. What reduces goes on
 // counting on every branch, so that nobody is brought back; what others had built on before they could see the
-// second branch stays; the rest is void.
+// second branch stays; what a lift was made before is spared; the rest is void.
 func (r *replay) equivocation() {
 	var out []voided
-	for d := range r.h.forks {
-		n, forked := r.h.forkIn(d, r.in)
-		if !forked {
+	for _, i := range r.list {
+		e := r.h.entries[i]
+		if len(r.h.evidence[e.device]) == 0 || r.void.has(i) || e.rootAct || e.reductive() || !r.doubted(e) {
 			continue
 		}
-		for _, i := range r.h.authored[d] {
-			e := r.h.entries[i]
-			if !r.in.has(i) || r.void.has(i) || e.aseq < n || e.rootAct || e.reductive() {
-				continue
-			}
-			if r.builtOn(e) {
-				r.contested.add(i)
-				continue
-			}
-			out = append(out, voided{i, stageFork, because(ReasonEquivocation, r.h.otherBranch(e, n, r.in))})
+		if r.builtOn(e) {
+			r.contested.add(i)
+			continue
 		}
+		out = append(out, voided{i, stageFork, because(ReasonEquivocation, r.h.shows(e, r.in))})
 	}
 	for _, x := range out {
 		r.reject(x.idx, x.stage, x.fault)
 	}
+}
+
+// doubted reports whether there is evidence against e's device at or before e that no lift in e's past has seen.
+func (r *replay) doubted(e *entry) bool {
+	v := r.view()
+	return slices.ContainsFunc(r.h.evidence[e.device], func(ev evidence) bool {
+		return ev.aseq <= e.aseq && ev.within(r.in) && !v.forgiven(e.device, ev, e.past)
+	})
 }
 
 // builtOn reports whether another member's lawful event has e in its past and was made without knowing that e's
@@ -99,51 +114,56 @@ func (r *replay) equivocation() {
 func (r *replay) builtOn(e *entry) bool {
 	return slices.ContainsFunc(r.list, func(i int) bool {
 		f := r.h.entries[i]
-		if !f.past.has(e.idx) || f.author == e.author || !f.own.ok() {
-			return false
-		}
-		n, known := r.h.forkIn(e.device, f.past)
-		return !known || n > e.aseq
+		return f.past.has(e.idx) && f.author != e.author && f.own.ok() && !r.h.convicted(e, f.past)
 	})
 }
 
-// otherBranch returns an event that shows that e's device used the number n twice, one that e does not rest on: the
-// one with the lowest id.
-func (h *history) otherBranch(e *entry, n uint64, in bitset) int {
-	var found []int
-	for _, i := range h.numbered[e.device][n] {
-		if in.has(i) && i != e.idx && !e.past.has(i) {
-			found = append(found, i)
+// convicted reports whether a set holds evidence against e's device at or before e.
+func (h *history) convicted(e *entry, in bitset) bool {
+	return slices.ContainsFunc(h.evidence[e.device], func(ev evidence) bool { return ev.aseq <= e.aseq && ev.within(in) })
+}
+
+// shows returns the event that shows e's device to have equivocated: of those on no branch of e the one with the
+// lowest id, else of all.
+func (h *history) shows(e *entry, in bitset) int {
+	var others, all []int
+	for _, ev := range h.evidence[e.device] {
+		if ev.aseq > e.aseq || !ev.within(in) {
+			continue
 		}
-	}
-	if len(found) == 0 { // e rests on both
-		for _, i := range h.numbered[e.device][n] {
-			if in.has(i) && i != e.idx {
-				found = append(found, i)
+		for _, i := range []int{ev.x, ev.y} {
+			if i == none || i == e.idx {
+				continue
+			}
+			all = append(all, i)
+			if !e.past.has(i) {
+				others = append(others, i)
 			}
 		}
 	}
-	return h.lowest(found)
+	if len(others) > 0 {
+		return h.lowest(others)
+	}
+	return h.lowest(all)
 }
 
 // rivals leaves one InviteCreate of each invite: not one that has another in its past, and of concurrent ones the
 // one with the lowest id.
 func (r *replay) rivals() {
 	var out []voided
-	for _, all := range r.h.invites {
-		for _, i := range all {
-			var over []int
-			for _, j := range all {
-				if !r.standing(i) || !r.standing(j) || i == j {
-					continue
-				}
-				if r.h.entries[i].past.has(j) || r.h.concurrent(i, j) && r.h.lowest([]int{i, j}) == j {
-					over = append(over, j)
-				}
+	for _, i := range r.list {
+		e := r.h.entries[i]
+		if e.kind != KindInviteCreate || r.void.has(i) {
+			continue
+		}
+		var over []int
+		for _, j := range r.h.invites[e.invite] {
+			if i != j && r.standing(j) && (e.past.has(j) || r.h.concurrent(i, j) && r.h.lowest([]int{i, j}) == j) {
+				over = append(over, j)
 			}
-			if len(over) > 0 {
-				out = append(out, voided{i, stageInvite, because(ReasonInvite, r.h.lowest(over))})
-			}
+		}
+		if len(over) > 0 {
+			out = append(out, voided{i, stageInvite, because(ReasonInvite, r.h.lowest(over))})
 		}
 	}
 	for _, x := range out {
@@ -155,55 +175,61 @@ func (r *replay) rivals() {
 func (r *replay) standing(i int) bool { return r.in.has(i) && !r.void.has(i) }
 
 // overuse gives out the uses of each invite in an order that its users cannot choose, and voids the admissions that
-// come after the last use.
+// come after the last use. What is settled has taken its use.
 func (r *replay) overuse() {
-	for c, all := range r.h.admits {
-		if !r.standing(c) {
-			continue
+	open := map[int][]int{}
+	for _, i := range r.list {
+		if c := r.h.entries[i].creates; c != none && !r.void.has(i) && r.invited(c) {
+			open[c] = append(open[c], i)
 		}
-		var admits []int
-		for _, i := range all {
-			if r.standing(i) {
-				admits = append(admits, i)
-			}
+	}
+	for c, admits := range open {
+		var earlier []int
+		if r.base != none {
+			earlier = r.h.users(c, r.settled, r.h.entries[r.base].before)
 		}
 		limit := int(r.h.entries[c].body.(*InviteCreate).MaxUses)
-		if len(admits) <= limit {
-			continue
+		if len(admits)+len(earlier) > limit {
+			r.giveOut(earlier, r.h.useOrder(c, admits), limit)
 		}
-		r.giveOut(r.h.useOrder(c, admits), limit)
 	}
 }
 
-// giveOut lets the first admissions of an invite stand, as many members as it has uses.
-func (r *replay) giveOut(order []int, limit int) {
-	taken := map[identity.MemberID]int{}
-	last := none
+// invited reports whether an InviteCreate stands so far, by itself or endorsed.
+func (r *replay) invited(c int) bool {
+	return r.standing(c) || slices.ContainsFunc(r.h.endorsed[c], r.standing)
+}
+
+// giveOut lets the first admissions of an invite stand, as many members as it has uses left.
+func (r *replay) giveOut(earlier, order []int, limit int) {
+	taken := map[identity.MemberID]bool{}
+	for _, i := range earlier {
+		taken[r.h.entries[i].subject] = true
+	}
 	var over []int
+	users := slices.Clone(earlier)
 	for _, i := range order {
 		m := r.h.entries[i].subject
-		if _, again := taken[m]; again {
-			continue // the same admission
-		}
-		if len(taken) < limit {
-			taken[m], last = i, i
+		if !taken[m] && len(taken) >= limit {
+			over = append(over, i)
 			continue
 		}
-		over = append(over, i)
+		taken[m] = true // once, however often he is admitted
+		users = append(users, i)
 	}
 	for _, i := range over {
 		e := r.h.entries[i]
 		before := map[identity.MemberID]bool{}
-		for _, j := range order {
-			if e.past.has(j) && r.h.entries[j].subject != e.subject {
-				before[r.h.entries[j].subject] = true
+		for _, j := range slices.Concat(earlier, order) {
+			if m := r.h.entries[j].subject; e.past.has(j) && m != e.subject {
+				before[m] = true
 			}
 		}
 		reason := ReasonPending
 		if len(before) >= limit {
 			reason = ReasonInviteUsed
 		}
-		r.reject(i, stageInvite, because(reason, last))
+		r.reject(i, stageInvite, because(reason, r.h.lowest(users)))
 	}
 }
 
@@ -248,31 +274,22 @@ func (h *history) useOrder(c int, admits []int) []int {
 	return order
 }
 
+// users returns the admissions that hold a use of an invite in an outcome; those of one member share one.
+func (h *history) users(c int, in bitset, v *verdict) []int {
+	var out []int
+	for _, i := range h.admits[c] {
+		if in.has(i) && v.passed(h, i, stageInvite) {
+			out = append(out, i)
+		}
+	}
+	return out
+}
+
 // taken returns the members who hold a use of an invite in an outcome.
 func (h *history) taken(c int, in bitset, v *verdict) map[identity.MemberID]bool {
 	members := map[identity.MemberID]bool{}
-	for _, i := range h.admits[c] {
-		if in.has(i) && v.passed(i, stageInvite) {
-			members[h.entries[i].subject] = true
-		}
+	for _, i := range h.users(c, in, v) {
+		members[h.entries[i].subject] = true
 	}
 	return members
-}
-
-// taker returns the admission that took the last use of an invite.
-func (h *history) taker(c int, in bitset, v *verdict) int {
-	var admits []int
-	for _, i := range h.admits[c] {
-		if in.has(i) && v.passed(i, stageFork) {
-			admits = append(admits, i)
-		}
-	}
-	limit := int(h.entries[c].body.(*InviteCreate).MaxUses)
-	seen := map[identity.MemberID]bool{}
-	for _, i := range h.useOrder(c, admits) {
-		if seen[h.entries[i].subject] = true; len(seen) == limit {
-			return i
-		}
-	}
-	return none
 }

@@ -84,9 +84,7 @@ func (l *Log) suspend() bool {
 		if k == 0 {
 			spare = past.clone()
 		}
-		for w := range spare {
-			spare[w] &= past.word(w)
-		}
+		spare = spare.chosen(past, past, nil)
 	}
 	fresh := !r.fork || !spare.contains(r.spare) || !r.spare.contains(spare)
 	r.fork, r.spare, r.whole = true, spare, whole
@@ -184,7 +182,7 @@ func (h *history) inForce(e *entry) bool {
 // that of the last one that does.
 func (h *history) quorumOf(e *entry) int {
 	if len(h.roots.force) == 0 || e.rootN == 0 {
-		return h.quorum
+		return h.policy.quorum
 	}
 	n := min(int(e.rootN), len(h.roots.force))
 	if !h.inForce(e) && n == int(e.rootN) {
@@ -231,12 +229,9 @@ func (h *history) lacksManagers(e *entry, quorum int) bool {
 	if quorum <= h.quorumOf(e) {
 		return false
 	}
-	v := view{h, e.past, e.before.void}
+	v := h.pastOf(e)
 	stricter := *e
-	stricter.grant = min(quorum, v.managers(identity.MemberID{}))
-	if e.kind == KindRevoke {
-		stricter.removal = max(2, min(quorum, v.managers(e.subject)))
-	}
+	h.countManagers(&stricter, v, quorum)
 	need, _ := h.signersFor(&stricter, v)
 	return len(e.signers) < need
 }
@@ -251,7 +246,7 @@ func (h *history) verdictBy(heads []int, version uint32) *verdict {
 	in := h.closure(heads)
 	for i := range in.members {
 		if e := h.entries[i]; i != 0 && !v.void.has(i) && !h.overtaken(e, version).ok() {
-			return h.replayAt(in, version)
+			return h.replayAt(in, h.settled(heads, in), version)
 		}
 	}
 	return v
@@ -313,7 +308,8 @@ func (l *Log) SettledBy(checkpoint EventID) (genesis.RootID, bool) {
 	if len(heads) == 0 {
 		heads, in = []int{0}, bitset{}.with(0)
 	}
-	v := view{l.h, in, l.h.verdictBy(l.h.maximal(heads), before.N).void}
+	o := l.h.verdictBy(l.h.maximal(heads), before.N)
+	v := view{l.h, in, o.void, o.base}
 	var signed []identity.MemberID
 	for _, s := range e.signers {
 		if v.standing(s.device) == Manager && !v.suspended(s.device) && !slices.Contains(signed, s.member) {

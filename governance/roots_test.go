@@ -336,7 +336,7 @@ func TestSettledBy(t *testing.T) {
 	m.tell(v2)
 	m.act("new", v2, grantStep("A", "V", Manager).byRoot(), "V")
 	sign := func(name string, root *genesis.Root, by string, with ...string) {
-		s := step{by: by, kind: 6, body: func(*team, *State) any { return ChainOpen{ChainNo: 9} }} // what it says is not looked at
+		s := step{by: by, kind: 6, body: func(*team, *State) any { return Checkpoint{Number: 1} }} // what it says is not looked at
 		m.act(name, root, s.and(with...), "new")
 	}
 	sign("two", v2, "A", "B")

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/studio-whip/collab/crypto/kem"
 	"github.com/studio-whip/collab/genesis"
 	"github.com/studio-whip/collab/identity"
 	"github.com/studio-whip/collab/internal/wire"
@@ -27,6 +28,8 @@ type State struct {
 	sending   *Epoch
 	owing     []EventID // losses that a new epoch must cover
 	voids     []voidRow
+	settled   Settled
+	held      []Quarantine
 	digest    func() wire.ID // computed when first asked for
 }
 
@@ -44,7 +47,8 @@ type Device struct {
 	ID        identity.DeviceID
 	Member    identity.MemberID
 	Cert      *identity.DeviceCert
-	KemID     wire.ID // the key to which secrets are sealed for it
+	KemID     wire.ID        // names KEM
+	KEM       *kem.PublicKey // the key to which secrets are sealed for it
 	Live      bool
 	Suspended bool // it signed two events of one number and has lost its governance authority
 	role      Role
@@ -68,6 +72,23 @@ type Invite struct {
 	Closed    bool // it admits nobody any more: used up or cancelled
 }
 
+// Settled is the last settled checkpoint of a state. What counts in its past counts for good.
+type Settled struct {
+	Event  EventID // zero before the first
+	Number uint64
+	Time   uint64 // Unix seconds; the project's time
+}
+
+// Quarantine is a quarantine in force.
+type Quarantine struct {
+	Proposal EventID
+	Member   identity.MemberID
+	Voters   []identity.MemberID // ascending
+	Needed   int
+	Expires  uint64 // Unix seconds
+	Holds    []Cut  // the furthest that a voter would let each chain count, ascending
+}
+
 // state builds the state of the closure of heads.
 func (h *history) state(heads []int) *State {
 	heads = h.maximal(heads)
@@ -76,13 +97,17 @@ func (h *history) state(heads []int) *State {
 
 // stateBy builds the state of an outcome of the closure of heads, with a root record in force.
 func (h *history) stateBy(heads []int, out *verdict, root genesis.RootID) *State {
-	v := view{h, h.closure(heads), out.void}
+	v := view{h, h.closure(heads), out.void, out.base}
 	s := &State{project: h.project, root: root}
 	for _, i := range heads {
 		s.heads = append(s.heads, h.entries[i].id)
 	}
 	wire.SortIDs(s.heads)
+	if b := v.base; b != none {
+		s.settled = Settled{Event: h.entries[b].id, Number: h.numberAt(b), Time: h.timeAt(b)}
+	}
 	s.buildMembers(v)
+	s.buildQuarantines(v)
 	s.buildChains(v)
 	s.buildInvites(v, out)
 	s.buildEpochs(v, out)
@@ -96,18 +121,18 @@ func (s *State) buildMembers(v view) {
 	s.peers = map[[32]byte]*Device{}
 	for _, m := range v.h.members {
 		acts := v.acts(m)
-		admits := slices.DeleteFunc(slices.Clone(acts), func(i int) bool { return v.h.entries[i].kind != KindAdmit })
+		admits := slices.DeleteFunc(slices.Clone(acts), func(i int) bool { return !v.h.admitsMember(v.h.entries[i], m) })
 		if len(admits) == 0 {
 			continue
 		}
-		role := v.h.outcome(acts)
+		role := v.role(m)
 		s.members = append(s.members, Member{
 			ID: m, Role: role, Present: role != None, Cert: v.h.devices[v.h.owned[m][0]].identity,
-			AdmittedBy: v.h.entries[v.h.lowest(v.h.last(admits))].id,
+			AdmittedBy: v.h.entries[v.h.lowest(v.last(admits))].id,
 		})
 		for _, id := range v.h.owned[m] {
-			if slices.ContainsFunc(admits, func(i int) bool { return v.h.entries[i].admission.device == id }) {
-				s.addDevice(v, v.h.devices[id], role, acts)
+			if slices.ContainsFunc(admits, func(i int) bool { return v.h.admitsDevice(v.h.entries[i], id) }) {
+				s.addDevice(v, v.h.devices[id], role)
 			}
 		}
 	}
@@ -120,16 +145,70 @@ func (s *State) buildMembers(v view) {
 	}
 }
 
-func (s *State) addDevice(v view, d *deviceInfo, role Role, acts []int) {
+func (s *State) addDevice(v view, d *deviceInfo, role Role) {
+	kemID, key := v.kem(d)
 	x := &Device{
-		ID: d.id, Member: d.member, Cert: d.cert, KemID: d.kem, Suspended: v.suspended(d.id),
-		Live: role != None && v.h.adds(acts, d.id),
+		ID: d.id, Member: d.member, Cert: d.cert, KemID: kemID, KEM: key, Suspended: v.suspended(d.id),
+		Live: v.live(d),
 	}
 	if x.Live {
 		x.role = min(role, d.maxRole)
 		s.live = append(s.live, x)
 	}
 	s.devices[d.id] = x
+}
+
+// admitsMember reports whether an act makes somebody a member.
+func (h *history) admitsMember(e *entry, m identity.MemberID) bool {
+	return e.kind == KindAdmit || e.kind == KindEndorse && slices.ContainsFunc(e.named, func(i int) bool {
+		return h.entries[i].kind == KindAdmit && h.entries[i].subject == m
+	})
+}
+
+func (s *State) buildQuarantines(v view) {
+	for _, m := range v.h.members {
+		for _, q := range v.h.proposals[m] {
+			voters, enough := v.tally(q)
+			if !enough || v.over(q, v.in, v.base) || v.role(m) == None {
+				continue
+			}
+			e := v.h.entries[q]
+			s.held = append(s.held, Quarantine{
+				Proposal: e.id, Member: m, Voters: voters, Needed: e.ballot.threshold,
+				Expires: e.body.(*QuarantinePropose).Expires, Holds: v.holdPoints(q, voters),
+			})
+		}
+	}
+	slices.SortFunc(s.held, func(a, b Quarantine) int { return bytes.Compare(a.Proposal[:], b.Proposal[:]) })
+}
+
+// holdPoints returns, of each chain that a counted voter names, the furthest point named.
+func (v view) holdPoints(q int, voters []identity.MemberID) []Cut {
+	best := map[chainKey]Cut{}
+	for _, i := range append([]int{q}, v.h.votes[q]...) {
+		e := v.h.entries[i]
+		if !v.counts(i) || !slices.Contains(voters, e.author) {
+			continue
+		}
+		var heads []Cut
+		switch b := e.body.(type) {
+		case *QuarantinePropose:
+			heads = b.Heads
+		case *QuarantineVote:
+			heads = b.Heads
+		}
+		for _, c := range heads {
+			if key := (chainKey{c.Device, c.ChainNo}); c.above(best[key]) || best[key].Seq == 0 {
+				best[key] = c
+			}
+		}
+	}
+	out := make([]Cut, 0, len(best))
+	for _, c := range best {
+		out = append(out, c)
+	}
+	slices.SortFunc(out, compareCuts)
+	return out
 }
 
 func (s *State) buildInvites(v view, out *verdict) {
@@ -199,6 +278,21 @@ func (s *State) Roster(without identity.MemberID) []RosterEntry {
 		}
 	}
 	return out
+}
+
+// Settled returns the last settled checkpoint.
+func (s *State) Settled() Settled { return s.settled }
+
+// Quarantines returns the quarantines in force, ascending by proposal.
+func (s *State) Quarantines() []Quarantine { return s.held }
+
+// Quarantined returns a quarantine in force over a member.
+func (s *State) Quarantined(m identity.MemberID) (Quarantine, bool) {
+	k := slices.IndexFunc(s.held, func(q Quarantine) bool { return q.Member == m })
+	if k < 0 {
+		return Quarantine{}, false
+	}
+	return s.held[k], true
 }
 
 // Invite returns an invite that counts.

@@ -1,6 +1,7 @@
 package governance
 
 import (
+	"bytes"
 	"slices"
 
 	"github.com/studio-whip/collab/identity"
@@ -17,26 +18,29 @@ const (
 
 // contest weighs the events that passed the earlier steps. Positions in its slices are positions in list.
 type contest struct {
-	r       *replay
-	list    []int         // ascending indices
-	pos     map[int]int   // index to position
-	strips  map[int][]int // removal to what it strips, by position
-	out     [][]int       // edges: strips, and what rests on what
-	state   []decision
-	void    bitset // voided here or before
-	settled bitset // decided or voided before
-	singles []int  // positions in force although nothing forced it; checked again at the end
+	r         *replay
+	list      []int         // ascending indices
+	pos       map[int]int   // index to position
+	strips    map[int][]int // removal to what it strips, by position
+	fixed     [][]int       // edges: strips, and what rests on what
+	out       [][]int       // these and the edges of quarantines that may come into force, in one round
+	state     []decision
+	void      bitset // voided here or before
+	settled   bitset // decided or voided before
+	singles   []int  // positions in force although nothing forced it; checked again at the end
+	proposals []int  // indices of the proposals whose targets authored something here
 }
 
 // strip decides what is concurrent with removals. An event found wanting at the end is void from the start of a new
 // attempt; each attempt voids at least one, so it ends.
 func (r *replay) strip() {
-	if !r.weighs() {
+	proposals := r.contended()
+	if len(proposals) == 0 && !r.weighs() {
 		return
 	}
 	var wanting bitset
 	for {
-		c := r.newContest(wanting)
+		c := r.newContest(wanting, proposals)
 		c.run()
 		again := c.wanting()
 		if len(again) == 0 {
@@ -49,25 +53,53 @@ func (r *replay) strip() {
 	}
 }
 
+// contended returns the proposals that stand and whose targets authored something that is not settled.
+func (r *replay) contended() []int {
+	var out []int
+	seen := map[identity.MemberID]bool{}
+	for _, i := range r.list {
+		m := r.h.entries[i].author
+		if seen[m] {
+			continue
+		}
+		seen[m] = true
+		for _, q := range r.h.proposals[m] {
+			if r.standing(q) {
+				out = append(out, q)
+			}
+		}
+	}
+	return out
+}
+
 // weighs reports whether there is anything to weigh: a removal concurrent with what it would strip, or an event
 // whose past is judged otherwise than by itself.
 func (r *replay) weighs() bool {
 	for _, i := range r.list {
 		e := r.h.entries[i]
-		if r.standing(i) && r.changed(e, r.void, r.in) {
+		if !r.standing(i) {
+			continue
+		}
+		if r.changed(e, r.void, r.in) || e.reductive() && len(r.strippedBy(i)) > 0 {
 			return true
 		}
 	}
-	return slices.ContainsFunc(r.h.removals, func(i int) bool { return r.standing(i) && len(r.strippedBy(i)) > 0 })
+	return false
 }
 
 // changed reports whether e's past is judged differently from how e's own past judges it: by void for what is
 // settled, by e's own past for the rest.
 func (r *replay) changed(e *entry, void, settled bitset) bool {
-	for w, p := range e.past {
-		own := e.before.void.word(w)
-		if p&settled.word(w)&(void.word(w)^own) != 0 {
-			return true
+	for k, past := range e.past {
+		v, own := void.piece(k), e.before.void.piece(k)
+		if past == nil || v == own {
+			continue
+		}
+		s := settled.piece(k)
+		for w := range past {
+			if past[w]&s[w]&(v[w]^own[w]) != 0 {
+				return true
+			}
 		}
 	}
 	return false
@@ -75,49 +107,103 @@ func (r *replay) changed(e *entry, void, settled bitset) bool {
 
 // judged returns V/e: void for what is settled, e's own past for the rest.
 func (r *replay) judged(e *entry, void, settled bitset) bitset {
-	out := make(bitset, len(e.past))
-	for w := range e.past {
-		out[w] = void.word(w)&settled.word(w) | e.before.void.word(w)&^settled.word(w)
-	}
-	return out
+	return e.past.chosen(settled, void, e.before.void)
 }
 
-// strippedBy returns the events that a reductive event strips: those concurrent with a removal that need the standing
-// of the removed as a signer (root acts need nobody's), and the admissions concurrent with their invite's cancelling.
+// strippedBy returns the events that a reductive event strips.
 func (r *replay) strippedBy(i int) []int {
 	var out []int
 	for _, j := range r.h.exposed(i) {
-		if r.standing(j) && r.h.concurrent(i, j) {
+		if r.standing(j) && !r.settled.has(j) && r.strips(i, j) {
 			out = append(out, j)
 		}
 	}
 	return out
 }
 
-// exposed returns the events that a reductive event strips if they are concurrent with it.
+// exposed returns the events that a reductive event may strip.
 func (h *history) exposed(i int) []int {
 	e := h.entries[i]
-	if e.kind != KindInviteRevoke {
+	switch e.kind {
+	case KindRevoke, KindRoleDrop, KindDeviceRemove, KindCarry:
 		return h.signed[e.subject]
+	case KindInviteRevoke:
+		var out []int
+		for _, c := range h.invites[e.invite] {
+			out = append(out, h.admits[c]...)
+		}
+		return out
 	}
-	var out []int
-	for _, c := range h.invites[e.invite] {
-		out = append(out, h.admits[c]...)
-	}
-	return out
+	return nil
 }
 
-func (r *replay) newContest(wanting bitset) *contest {
-	c := &contest{r: r, pos: map[int]int{}, strips: map[int][]int{}, void: r.void.clone()}
-	c.void.addAll(wanting)
-	c.settled = c.void.clone()
-	c.settled.add(0)
-	for _, i := range r.list {
-		if !c.void.has(i) {
-			c.pos[i] = len(c.list)
-			c.list = append(c.list, i)
+// strips reports whether a reductive event takes from one of those exposed to it what it needs. Beside a removal that
+// is the standing of a signer; root acts need nobody's. Leaving strips nothing, nor does removing an own device that
+// was not stolen. The end of an identity reaches back to the last events that its owner vouches for. Quarantines are
+// weighed apart.
+func (r *replay) strips(i, j int) bool {
+	e, f := r.h.entries[i], r.h.entries[j]
+	if i == j || f.kind == KindCarry {
+		return false
+	}
+	switch b := e.body.(type) {
+	case *Carry:
+		return r.h.concurrent(i, j) || e.past.has(j) && r.h.compromised(e.revoked, f)
+	case *DeviceRemove:
+		if e.onOwn() && (b.Stolen == 0 || r.knownToOthers(e, f)) {
+			return false
+		}
+		return r.h.concurrent(i, j) && f.signedBy(func(s signer, _ Role) bool { return s.device == b.Device })
+	case *RoleDrop:
+		return r.h.concurrent(i, j) && f.signedBy(func(s signer, need Role) bool {
+			return s.member == e.subject && need > b.Role
+		})
+	}
+	return r.h.concurrent(i, j)
+}
+
+// signedBy reports whether one of e's signers, with the role that it needs, is such.
+func (e *entry) signedBy(such func(s signer, need Role) bool) bool {
+	for k, s := range e.signers {
+		if such(s, e.needs[k]) {
+			return true
 		}
 	}
+	return false
+}
+
+// knownToOthers reports whether another member built on f without knowing that its device was reported stolen by e.
+func (r *replay) knownToOthers(e, f *entry) bool {
+	return slices.ContainsFunc(r.list, func(i int) bool {
+		x := r.h.entries[i]
+		return x.past.has(f.idx) && x.author != f.author && x.own.ok() && !x.past.has(e.idx)
+	})
+}
+
+// compromised reports whether an event was authored by a device after the last event that its owner vouches for.
+func (h *history) compromised(r *SelfRevoke, f *entry) bool {
+	if f.rootAct || f.author != r.Member {
+		return false
+	}
+	k, listed := slices.BinarySearchFunc(r.CompromisedSince, f.device, func(l LastGood, d identity.DeviceID) int {
+		return bytes.Compare(l.Device[:], d[:])
+	})
+	return listed && f.aseq > r.CompromisedSince[k].Aseq
+}
+
+func (r *replay) newContest(wanting bitset, proposals []int) *contest {
+	c := &contest{r: r, pos: map[int]int{}, strips: map[int][]int{}, void: r.void.clone(), proposals: proposals}
+	c.void.addAll(wanting)
+	c.settled = r.settled.clone()
+	for _, i := range r.list {
+		if c.void.has(i) {
+			c.settled.add(i)
+			continue
+		}
+		c.pos[i] = len(c.list)
+		c.list = append(c.list, i)
+	}
+	c.fixed = make([][]int, len(c.list))
 	c.out = make([][]int, len(c.list))
 	c.state = make([]decision, len(c.list))
 	for p, i := range c.list {
@@ -133,14 +219,14 @@ func (c *contest) link(p int, e *entry) {
 		for _, j := range c.r.strippedBy(e.idx) {
 			if q, ok := c.pos[j]; ok {
 				c.strips[p] = append(c.strips[p], q)
-				c.out[p] = append(c.out[p], q)
+				c.fixed[p] = append(c.fixed[p], q)
 			}
 		}
 	}
 	on := func(acts []int) {
 		for _, a := range acts {
 			if q, ok := c.pos[a]; ok && e.past.has(a) {
-				c.out[q] = append(c.out[q], p)
+				c.fixed[q] = append(c.fixed[q], p)
 			}
 		}
 	}
@@ -151,25 +237,120 @@ func (c *contest) link(p int, e *entry) {
 		}
 		seen[s.member] = true
 	}
-	if e.about && !seen[e.subject] {
-		on(c.r.h.acts[e.subject])
+	for _, m := range c.r.h.subjects(e) {
+		if !seen[m] {
+			on(c.r.h.acts[m])
+		}
+		seen[m] = true
 	}
 	if e.onInvite {
 		on(c.r.h.invites[e.invite])
 		on(c.r.h.cancels[e.invite])
+		for _, i := range c.r.h.invites[e.invite] {
+			on(c.r.h.endorsed[i])
+		}
+	}
+	on(c.r.h.lifts[e.device])
+	for _, s := range e.signers[min(1, len(e.signers)):] {
+		on(c.r.h.lifts[s.device])
+	}
+	if e.kind == KindQuarantineVote {
+		on(e.named)
+		on(c.r.h.reliefs[e.subject])
+	}
+	if e.kind == KindLiftQuarantine {
+		on(c.r.h.proposals[e.subject])
+	}
+}
+
+// heldBy adds the edges from the proposals and votes that may come into force to what they void, in this round.
+func (c *contest) heldBy() {
+	for p := range c.out {
+		c.out[p] = slices.Clone(c.fixed[p])
+	}
+	v := view{c.r.h, c.r.in, c.void, c.r.base}
+	for _, q := range c.proposals {
+		voters, enough := v.tally(q)
+		if !enough {
+			continue
+		}
+		from := append([]int{q}, c.r.h.votes[q]...)
+		for p, i := range c.list {
+			if c.state[p] != undecided || !v.holds(q, c.r.h.entries[i], voters) {
+				continue
+			}
+			for _, x := range from {
+				if k, ok := c.pos[x]; ok && k != p && c.state[k] == undecided {
+					c.out[k] = append(c.out[k], p)
+				}
+			}
+		}
+	}
+}
+
+// voidHeld voids what quarantines hold that are in force by what is decided.
+func (c *contest) voidHeld() {
+	if len(c.proposals) == 0 {
+		return
+	}
+	open := c.void.clone()
+	for p, i := range c.list {
+		if c.state[p] == undecided {
+			open.add(i)
+		}
+	}
+	v := view{c.r.h, c.r.in, open, c.r.base}
+	var out []int
+	for _, q := range c.proposals {
+		voters, enough := v.tally(q)
+		if !enough {
+			continue
+		}
+		for p, i := range c.list {
+			if c.state[p] == undecided && v.holds(q, c.r.h.entries[i], voters) {
+				out = append(out, p)
+			}
+		}
+	}
+	for _, p := range out {
+		if c.state[p] == undecided {
+			c.fall(p)
+		}
 	}
 }
 
 // run decides events until none is left.
 func (c *contest) run() {
+	c.enforceCarries()
 	for left := len(c.list); left > 0; {
 		c.voidUnlawful()
+		c.voidHeld()
+		c.heldBy()
 		sources := c.sources()
 		c.decide(sources)
 		left = 0
 		for _, s := range c.state {
 			if s == undecided {
 				left++
+			}
+		}
+	}
+}
+
+// enforceCarries lets the ends of identities count before all else, as nothing strips them, and voids what they strip.
+func (c *contest) enforceCarries() {
+	for p, i := range c.list {
+		if c.r.h.entries[i].kind == KindCarry {
+			c.enforce(p)
+		}
+	}
+	for p, i := range c.list {
+		if c.r.h.entries[i].kind != KindCarry {
+			continue
+		}
+		for _, q := range c.strips[p] {
+			if c.state[q] == undecided {
+				c.fall(q)
 			}
 		}
 	}
@@ -190,7 +371,7 @@ func (c *contest) lawful(e *entry) bool {
 	if !c.r.changed(e, c.void, c.settled) {
 		return true // as in its own past
 	}
-	v := view{c.r.h, e.past, c.r.judged(e, c.void, c.settled)}
+	v := view{c.r.h, e.past, c.r.judged(e, c.void, c.settled), e.base}
 	return c.r.h.judge(e, v, false).ok()
 }
 
@@ -239,9 +420,10 @@ func (c *contest) decide(sources [][]int) {
 // wanting returns the indices of the events that were put in force alone and are not allowed after all.
 func (c *contest) wanting() []int {
 	var out []int
+	v := view{c.r.h, c.r.in, c.void, c.r.base}
 	for _, p := range c.singles {
-		if i := c.list[p]; !c.lawful(c.r.h.entries[i]) {
-			out = append(out, i)
+		if e := c.r.h.entries[c.list[p]]; !c.lawful(e) || v.held(e) != none {
+			out = append(out, e.idx)
 		}
 	}
 	return out
@@ -264,15 +446,18 @@ func (c *contest) conclude() {
 
 func (c *contest) reason(e *entry) fault {
 	var by []int
-	for _, i := range c.r.h.removals {
-		if c.r.in.has(i) && !c.void.has(i) && slices.Contains(c.r.h.exposed(i), e.idx) && c.r.h.concurrent(i, e.idx) {
+	for _, i := range c.list {
+		if c.r.h.entries[i].reductive() && !c.void.has(i) && slices.Contains(c.r.h.exposed(i), e.idx) && c.r.strips(i, e.idx) {
 			by = append(by, i)
 		}
 	}
 	if len(by) > 0 {
 		return because(ReasonStripped, c.r.h.lowest(by))
 	}
-	if f := c.r.h.judge(e, view{c.r.h, e.past, c.void}, false); !f.ok() {
+	if q := (view{c.r.h, c.r.in, c.void, c.r.base}).held(e); q != none {
+		return because(ReasonQuarantine, q)
+	}
+	if f := c.r.h.judge(e, view{c.r.h, e.past, c.void, e.base}, false); !f.ok() {
 		return f
 	}
 	return simply(ReasonCycle)

@@ -50,7 +50,8 @@ func personOf(t testing.TB, name string) *person {
 	}
 	p := &person{ik: identity.NewIdentityKey(fill(1)), keys: identity.NewDeviceKeys(fill(2))}
 	var err error
-	if p.cert, err = identity.NewIdentityCert(p.ik, name[:1], wire.ID{1}, time.Unix(1_800_000_000, 0)); err != nil {
+	if p.cert, err = identity.NewIdentityCert(p.ik, name[:1], identity.RevocationCommit(revocationKeyOf(t, name[:1]).Public()),
+		time.Unix(1_800_000_000, 0)); err != nil {
 		t.Fatal(err)
 	}
 	if p.device, err = identity.NewDeviceCert(p.ik, p.cert.Member(), p.keys, uint8(maxRoleOf(name))); err != nil {
@@ -184,6 +185,159 @@ func revokeStep(by, who string, cuts ...Cut) step {
 		slices.SortFunc(cuts, compareCuts)
 		return &Revoke{Member: m, Cuts: cuts, Reason: "test", Epoch: tm.epochObject(by, s, m)}
 	}}
+}
+
+func dropStep(by, who string, role Role, cuts ...Cut) step {
+	return step{by: by, kind: KindRoleDrop, body: func(tm *team, _ *State) any {
+		return &RoleDrop{Member: tm.member(who), Role: role, Cuts: cuts}
+	}}
+}
+
+func removeStep(by, device string, stolen uint8, cuts ...Cut) step {
+	return step{by: by, kind: KindDeviceRemove, body: func(tm *team, s *State) any {
+		d := tm.person(device).device.ID
+		k := tm.epochObject(by, s, identity.MemberID{})
+		c, _ := k.Decode()
+		var left []RosterEntry
+		for _, x := range s.Roster(identity.MemberID{}) {
+			if x.Device != d {
+				left = append(left, x)
+			}
+		}
+		c.Roster = RosterHash(left)
+		k.Core = wire.Marshal(c)
+		return &DeviceRemove{Device: d, Cuts: cuts, Stolen: stolen, Epoch: k}
+	}}
+}
+
+func leaveStep(by string, cuts ...Cut) step {
+	return step{by: by, kind: KindLeave, body: func(*team, *State) any { return &Leave{Cuts: cuts} }}
+}
+
+// checkStep settles what it rests on, at a time, after the settled checkpoint there if no other is named.
+func checkStep(by string, number, at uint64, prev ...string) step {
+	return step{by: by, kind: KindCheckpoint, body: func(tm *team, s *State) any {
+		b := &Checkpoint{Number: number, State: s.Digest(), Time: at}
+		if len(prev) == 0 && number > 1 {
+			b.Prev = []EventID{s.Settled().Event}
+		}
+		for _, p := range prev {
+			b.Prev = append(b.Prev, tm.ids[p])
+		}
+		wire.SortIDs(b.Prev)
+		return b
+	}}
+}
+
+// settling adds to a checkpoint how far it settles chains.
+func (s step) settling(cuts ...Cut) step {
+	inner := s.body
+	s.body = func(tm *team, st *State) any {
+		b := inner(tm, st).(*Checkpoint)
+		b.Content = cuts
+		return b
+	}
+	return s
+}
+
+func extendStep(by string, cuts ...Cut) step {
+	return step{by: by, kind: KindFrontierExtend, body: func(*team, *State) any { return &FrontierExtend{Cuts: cuts} }}
+}
+
+func endorseStep(by string, names ...string) step {
+	return step{by: by, kind: KindEndorse, body: func(tm *team, _ *State) any { return &Endorse{Events: wire.SortIDs(tm.heads(names...))} }}
+}
+
+// proofStep shows two events of one number.
+func proofStep(by, a, b string) step {
+	return step{by: by, kind: KindEquivocationProof, body: func(tm *team, _ *State) any {
+		x, y := tm.log.Get(tm.ids[a]), tm.log.Get(tm.ids[b])
+		if bytes.Compare(x.core, y.core) > 0 {
+			x, y = y, x
+		}
+		return &EquivocationProof{A: x.ProofHalf(), B: y.ProofHalf()}
+	}}
+}
+
+func proposeStep(by, who string, expires uint64, heads ...Cut) step {
+	return step{by: by, kind: KindQuarantinePropose, body: func(tm *team, _ *State) any {
+		return &QuarantinePropose{Member: tm.member(who), Reason: "test", Expires: expires, Heads: heads}
+	}}
+}
+
+func voteStep(by, proposal string, heads ...Cut) step {
+	return step{by: by, kind: KindQuarantineVote, body: func(tm *team, _ *State) any {
+		return &QuarantineVote{Proposal: tm.ids[proposal], Heads: heads}
+	}}
+}
+
+func withdrawStep(by, proposal string) step {
+	return step{by: by, kind: KindQuarantineVote, body: func(tm *team, _ *State) any {
+		return &QuarantineVote{Proposal: tm.ids[proposal], Withdraw: 1}
+	}}
+}
+
+func liftStep(by, who string) step {
+	return step{by: by, kind: KindLiftQuarantine, body: func(tm *team, _ *State) any {
+		m := tm.member(who)
+		return &LiftQuarantine{Member: &m}
+	}}
+}
+
+func liftDeviceStep(by, device string) step {
+	return step{by: by, kind: KindLiftQuarantine, body: func(tm *team, _ *State) any {
+		d := tm.person(device).device.ID
+		return &LiftQuarantine{Device: &d}
+	}}
+}
+
+// updateStep gives the author's device the KEM key of another, which is as good as any.
+func updateStep(by, like string) step {
+	return step{by: by, kind: KindKeyUpdate, body: func(tm *team, _ *State) any {
+		return &KeyUpdate{KEM: tm.person(like).device.KEM.Bytes()}
+	}}
+}
+
+// selfRevocations are expensive to sign, so equal ones are signed once.
+var selfRevocations sync.Map
+
+// carryStep brings the end of an identity, by which what each device authored after a number falls.
+func carryStep(by, who string, since map[string]uint64, cuts ...Cut) step {
+	return step{by: by, kind: KindCarry, body: func(tm *team, _ *State) any {
+		var list []LastGood
+		for d, n := range since {
+			list = append(list, LastGood{Device: tm.person(d).device.ID, Aseq: n})
+		}
+		slices.SortFunc(list, func(a, b LastGood) int { return bytes.Compare(a.Device[:], b.Device[:]) })
+		key := fmt.Sprint(who, since)
+		raw, ok := selfRevocations.Load(key)
+		if !ok {
+			r, err := NewSelfRevoke(revocationKeyOf(tm.t, who), tm.member(who), list, nil)
+			if err != nil {
+				tm.t.Fatal(err)
+			}
+			raw = r.Raw
+			selfRevocations.Store(key, raw)
+		}
+		return &Carry{SelfRevoke: raw.([]byte), Cuts: cuts}
+	}}
+}
+
+var revocationKeys sync.Map
+
+func revocationKeyOf(t testing.TB, who string) *sign.RevocationKey {
+	t.Helper()
+	if k, ok := revocationKeys.Load(who); ok {
+		return k.(*sign.RevocationKey)
+	}
+	var seed identity.Seed
+	copy(seed[:], "revocation seed of "+who)
+	k, err := identity.NewRevocationKey(seed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	revocationKeys.Store(who, k)
+	return k
 }
 
 func chainStep(by string, no uint32) step {

@@ -18,24 +18,33 @@ type voidLog struct{ items []voided }
 
 // verdict is the outcome of one causally closed set of events. It is immutable.
 type verdict struct {
+	base      int // last settled checkpoint, or none; inside its past the outcome is that of its past, for good
 	void      bitset
 	contested bitset // in force although their device equivocated, as others had built on them in good faith
 	log       *voidLog
-	n         int // the outcome's void events are the first n of log
+	n         int // the void events that are not settled are the first n of log
+
+	lost *losses // computed when first asked for
 }
 
+// items returns the void events that are not settled, ascending.
+func (v *verdict) items() []voided { return v.log.items[:v.n] }
+
 // why returns the stage and reason of an event; the stage is counts if it is not void.
-func (v *verdict) why(i int) (stage, fault) {
-	if !v.void.has(i) {
-		return counts, fine
+func (v *verdict) why(h *history, i int) (stage, fault) {
+	for v.void.has(i) {
+		k, found := slices.BinarySearchFunc(v.items(), i, func(x voided, i int) int { return x.idx - i })
+		if found {
+			return v.items()[k].stage, v.items()[k].fault
+		}
+		v = h.entries[v.base].before
 	}
-	k, _ := slices.BinarySearchFunc(v.log.items[:v.n], i, func(x voided, i int) int { return x.idx - i })
-	return v.log.items[k].stage, v.log.items[k].fault
+	return counts, fine
 }
 
 // passed reports whether an event stands after the steps up to this one.
-func (v *verdict) passed(i int, s stage) bool {
-	at, _ := v.why(i)
+func (v *verdict) passed(h *history, i int, s stage) bool {
+	at, _ := v.why(h, i)
 	return at == counts || at > s
 }
 
@@ -46,7 +55,7 @@ func (v *verdict) with(x voided) *verdict {
 		log = &voidLog{items: slices.Clone(v.log.items[:v.n])}
 	}
 	log.items = append(log.items, x)
-	return &verdict{void: v.void.with(x.idx), contested: v.contested, log: log, n: v.n + 1}
+	return &verdict{base: v.base, void: v.void.with(x.idx), contested: v.contested, log: log, n: v.n + 1}
 }
 
 // verdict returns the outcome of the closure of heads.
@@ -65,7 +74,8 @@ func (h *history) verdict(heads []int) *verdict {
 	if len(h.memo) >= verdictsKept {
 		clear(h.memo)
 	}
-	v := h.replay(h.closure(heads))
+	in := h.closure(heads)
+	v := h.replay(in, h.settled(heads, in))
 	h.memo[key] = v
 	return v
 }
@@ -81,23 +91,19 @@ func headsKey(heads []int) string {
 
 // extend returns the outcome of e and its past, of which before is the outcome. It equals replaying the set: nothing
 // is concurrent with e, so e strips nothing and is stripped by nothing, and no other event's fate can depend on it
-// unless it is the second of its device with one number.
+// unless it shows an equivocation, counts in a vote, ends an identity from some time on, or settles its past.
 func (h *history) extend(before *verdict, e *entry) *verdict {
-	if len(h.numbered[e.device][e.aseq]) > 1 {
-		for _, i := range h.numbered[e.device][e.aseq] {
-			if e.past.has(i) {
-				return h.replay(e.past.with(e.idx))
-			}
-		}
+	if e.kind == KindCheckpoint && e.own.ok() {
+		return h.settle(before, e)
+	}
+	if h.reaches(e) {
+		return h.replay(e.past.with(e.idx), before.base)
 	}
 	if f := h.overtaken(e, e.rootN); e.own.ok() && !f.ok() {
 		return before.with(voided{e.idx, stageLocal, f})
 	}
 	if !e.own.ok() {
 		return before.with(voided{e.idx, stageLocal, e.own})
-	}
-	if n, forked := h.forkIn(e.device, e.past); forked && n <= e.aseq && !e.rootAct && !e.reductive() {
-		return before.with(voided{e.idx, stageFork, because(ReasonEquivocation, h.otherBranch(e, n, e.past))})
 	}
 	if e.kind == KindInviteCreate {
 		if over := h.earlierRivals(e, before); len(over) > 0 {
@@ -107,17 +113,44 @@ func (h *history) extend(before *verdict, e *entry) *verdict {
 	if e.creates != none {
 		taken := h.taken(e.creates, e.past, before)
 		if invite := h.entries[e.creates].body.(*InviteCreate); !taken[e.subject] && len(taken) >= int(invite.MaxUses) {
-			return before.with(voided{e.idx, stageInvite, because(ReasonInviteUsed, h.taker(e.creates, e.past, before))})
+			return before.with(voided{e.idx, stageInvite, because(ReasonInviteUsed, h.lowest(h.users(e.creates, e.past, before)))})
 		}
 	}
+	if e.endsAccess() { // who must know of it may be asked of the outcome
+		return &verdict{base: before.base, void: before.void, contested: before.contested, log: before.log, n: before.n}
+	}
 	return before
+}
+
+// reaches reports whether e may change what its past amounts to.
+func (h *history) reaches(e *entry) bool {
+	if e.proof != nil {
+		return true
+	}
+	if len(h.numbered[e.device][e.aseq]) > 1 && slices.ContainsFunc(h.numbered[e.device][e.aseq], e.past.has) {
+		return true
+	}
+	switch e.kind {
+	case KindQuarantinePropose, KindQuarantineVote, KindCarry:
+		return e.own.ok()
+	}
+	return false
+}
+
+// settle returns the outcome of a checkpoint that is allowed where it stands, and its past.
+func (h *history) settle(before *verdict, e *entry) *verdict {
+	in := e.past.with(e.idx)
+	if h.settled([]int{e.idx}, in) != e.idx {
+		return h.replay(in, before.base)
+	}
+	return &verdict{base: e.idx, void: before.void, contested: before.contested, log: new(voidLog)}
 }
 
 // earlierRivals returns the InviteCreates of e's id in its past that take precedence over it.
 func (h *history) earlierRivals(e *entry, before *verdict) []int {
 	var over []int
 	for _, i := range h.invites[e.invite] {
-		if e.past.has(i) && before.passed(i, stageFork) {
+		if e.past.has(i) && before.passed(h, i, stageFork) {
 			over = append(over, i)
 		}
 	}

@@ -58,6 +58,7 @@ var floors = map[string]int{
 	"sync/coordinator":                 9,
 	"":                                 10,
 	"examples/quickstart":              11,
+	"examples/audit":                   11,
 	"examples/ceremony":                11,
 	"collabtest":                       11,
 	"internal/arch":                    testOnly,

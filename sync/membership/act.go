@@ -183,7 +183,7 @@ func (p *Project) newEpoch(without identity.MemberID) (*epoch.Minted, error) {
 	var recipients []epoch.Recipient
 	for _, d := range s.Devices() {
 		if d.Member != without {
-			recipients = append(recipients, epoch.Recipient{Device: d.ID, KEM: d.Cert.KEM})
+			recipients = append(recipients, epoch.Recipient{Device: d.ID, KEM: d.KEM})
 		}
 	}
 	var previous []epoch.IDKey

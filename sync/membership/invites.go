@@ -103,7 +103,7 @@ func (p *Project) announce(code *invite.Code, o *InviteOptions) error {
 		if id == p.self.Device.ID {
 			continue
 		}
-		box, err := invite.SealMAC(p.reg.cfg.Random, mac, code.Invite, id, d.Cert.KEM)
+		box, err := invite.SealMAC(p.reg.cfg.Random, mac, code.Invite, id, d.KEM)
 		if err != nil {
 			return err
 		}

@@ -202,7 +202,7 @@ func (p *Project) give(ids []governance.EpochID, device identity.DeviceID) [][]b
 		if _, counts := s.Epoch(id); !ok || !counts {
 			continue
 		}
-		to := epoch.Recipient{Device: device, KEM: d.Cert.KEM}
+		to := epoch.Recipient{Device: device, KEM: d.KEM}
 		raw, err := epoch.SealBox(p.reg.cfg.Random, epoch.IDKey{ID: id, Key: k}, to, p.author())
 		if err != nil {
 			p.log.Warn("membership: seal a key", "err", err)

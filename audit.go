@@ -1,0 +1,66 @@
+package collab
+
+import (
+	"context"
+	"io"
+
+	"github.com/studio-whip/collab/governance"
+)
+
+// AuditReport is what a verified audit file says.
+type AuditReport struct {
+	Project       ProjectID
+	Root          RootID
+	Events        int
+	Void          int           // events that count for nothing
+	Settled       uint64        // number of the last settled checkpoint, 0 if there is none
+	Members       []AuditMember // everybody who is or was a member, ascending by ID
+	Equivocations []EventID     // events that show that a device signed two of one number
+}
+
+// AuditMember is a member in an [AuditReport].
+type AuditMember struct {
+	Identity
+	Role Role // the zero role if they are no member any more
+}
+
+// ExportAudit writes the project's whole signed history. Whoever holds it checks it with [VerifyAudit], without a
+// network and without a secret. It holds names, roles and times, and no content.
+func (s *Session) ExportAudit(ctx context.Context, w io.Writer) error {
+	if err := s.readable(); err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return wrap("export audit", err)
+	}
+	var err error
+	s.membership.View(func(log *governance.Log) { err = log.ExportAudit(w) })
+	return wrap("export audit", err)
+}
+
+// VerifyAudit checks a file that [Session.ExportAudit] wrote: every certificate and signature, that nothing is missing,
+// and what all of it amounts to. A changed file fails with an error that names the first record that is wrong.
+func VerifyAudit(r io.Reader) (AuditReport, error) {
+	found, err := governance.VerifyAudit(r)
+	if err != nil {
+		return AuditReport{}, wrap("verify audit", err)
+	}
+	out := AuditReport{
+		Project: found.Project, Root: found.Root, Events: found.Events, Void: found.Void, Settled: found.Settled.Number,
+		Equivocations: found.Equivocation,
+	}
+	for _, m := range found.Log.State().Members() {
+		out.Members = append(out.Members, AuditMember{Identity: identityOf(m.Cert), Role: m.Role})
+	}
+	return out, nil
+}
+
+// Coverage says who is known to have heard of a governance event, and who is not: after a removal those may still be
+// talking to the removed. Events that members sign on top of it show that they have.
+func (s *Session) Coverage(id EventID) (seen, unseen []MemberID, err error) {
+	if err := s.readable(); err != nil {
+		return nil, nil, err
+	}
+	s.membership.View(func(log *governance.Log) { seen, unseen, err = log.Coverage(id, nil) })
+	return seen, unseen, wrap("coverage", err)
+}

@@ -1,0 +1,199 @@
+package governance
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+
+	"github.com/studio-whip/collab/crypto/sign"
+	"github.com/studio-whip/collab/genesis"
+	"github.com/studio-whip/collab/identity"
+	"github.com/studio-whip/collab/internal/wire"
+)
+
+// EquivocationProof shows that one device signed two things where it may sign one: two events of one number, or two
+// envelopes of one place in a chain. Each half is [what was signed, signature]; see [NewProofHalf]. It proves what it
+// shows even if the event that carries it is void.
+type EquivocationProof struct {
+	A []byte `cbor:"1,keyasint"`
+	B []byte `cbor:"2,keyasint"`
+
+	place place
+}
+
+// place is what a device may sign once: an event of a number, or an envelope of a chain.
+type place struct {
+	device   identity.DeviceID
+	envelope bool
+	chain    uint32
+	n        uint64
+}
+
+// half is one of the two statements in a proof.
+type half struct {
+	place
+	typ    sign.Type
+	signed wire.Signed
+	prev   wire.ID // envelope before it
+}
+
+// envelopeMark is what an envelope's signature covers.
+type envelopeMark struct {
+	_       struct{} `cbor:",toarray"`
+	Header  []byte
+	Content wire.ID
+}
+
+// envelopeHeader is the header of an envelope, as package envelope defines it.
+type envelopeHeader struct {
+	wire.Head
+	Project  genesis.ProjectID `cbor:"3,keyasint"`
+	Doc      [16]byte          `cbor:"4,keyasint"`
+	Kind     uint8             `cbor:"5,keyasint"`
+	Device   identity.DeviceID `cbor:"6,keyasint"`
+	ChainNo  uint32            `cbor:"7,keyasint"`
+	Seq      uint64            `cbor:"8,keyasint"`
+	Prev     wire.ID           `cbor:"9,keyasint"`
+	GovHeads []EventID         `cbor:"10,keyasint"`
+	Epoch    *EpochID          `cbor:"11,keyasint,omitempty"`
+	Nonce    *[24]byte         `cbor:"12,keyasint,omitempty"`
+}
+
+// NewProofHalf returns one half of an [EquivocationProof]: the signed part of an event or envelope and its author's
+// signature.
+func NewProofHalf(signed, signature []byte) []byte {
+	return wire.Marshal(wire.Signed{Core: signed, Sigs: [][]byte{signature}})
+}
+
+// ProofHalf returns the event as a half of an [EquivocationProof].
+func (e *Event) ProofHalf() []byte { return NewProofHalf(e.core, e.sigs[0]) }
+
+func parseHalf(raw []byte) (*half, error) {
+	var h half
+	if err := wire.Unmarshal(raw, &h.signed, MaxEventCore); err != nil {
+		return nil, err
+	}
+	if len(h.signed.Sigs) != 1 || len(h.signed.Sigs[0]) != sign.SignatureSize {
+		return nil, fmt.Errorf("%w: half of a proof without its author's signature", ErrEvent)
+	}
+	var mark envelopeMark
+	if wire.Unmarshal(h.signed.Core, &mark, MaxEventCore) == nil {
+		var e envelopeHeader
+		if err := wire.Unmarshal(mark.Header, &e, MaxEventCore); err != nil {
+			return nil, err
+		}
+		h.typ, h.prev = sign.Envelope, e.Prev
+		h.place = place{device: e.Device, envelope: true, chain: e.ChainNo, n: e.Seq}
+		return &h, nil
+	}
+	var c eventCore
+	if err := wire.Unmarshal(h.signed.Core, &c, MaxEventCore); err != nil {
+		return nil, err
+	}
+	h.typ, h.place = sign.Event, place{device: c.Device, n: c.Aseq}
+	return &h, nil
+}
+
+// projectOf returns the project that a half speaks of.
+func (h *half) project() genesis.ProjectID {
+	var mark envelopeMark
+	if wire.Unmarshal(h.signed.Core, &mark, MaxEventCore) == nil {
+		var e envelopeHeader
+		_ = wire.Unmarshal(mark.Header, &e, MaxEventCore)
+		return e.Project
+	}
+	var c eventCore
+	_ = wire.Unmarshal(h.signed.Core, &c, MaxEventCore)
+	return c.Project
+}
+
+func (b *EquivocationProof) check() error {
+	x, err := parseHalf(b.A)
+	if err != nil {
+		return err
+	}
+	y, err := parseHalf(b.B)
+	if err != nil {
+		return err
+	}
+	switch {
+	case x.place != y.place || x.n == 0 || x.project() != y.project():
+		return fmt.Errorf("%w: the two statements are not of one place", ErrEvent)
+	case bytes.Compare(x.signed.Core, y.signed.Core) >= 0:
+		return fmt.Errorf("%w: the two statements are one, or not in ascending order", ErrEvent)
+	}
+	b.place = x.place
+	return nil
+}
+
+// verify checks both signatures by the device's key.
+func (b *EquivocationProof) verify(project genesis.ProjectID, key *sign.PublicKey) error {
+	for _, raw := range [][]byte{b.A, b.B} {
+		h, err := parseHalf(raw)
+		if err != nil {
+			return err
+		}
+		if h.project() != project {
+			return ErrForeign
+		}
+		if err := key.Verify(h.typ, h.signed.Core, h.signed.Sigs[0]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// evidence shows that a device used a number twice: two events of it, or an event that proves it (then y is none).
+type evidence struct {
+	aseq uint64
+	x, y int
+}
+
+func (ev evidence) within(in bitset) bool { return in.has(ev.x) && (ev.y == none || in.has(ev.y)) }
+
+// fork is a proof that a chain was forked: envelopes from seq on are in doubt, prev is the last before them.
+type fork struct {
+	idx  int // of the event that proves it
+	seq  uint64
+	prev wire.ID
+}
+
+// convict files the evidence that e brings: with an earlier event of its number, or as a proof.
+func (h *history) convict(e *entry) {
+	for _, i := range h.numbered[e.device][e.aseq] {
+		if i != e.idx {
+			h.evidence[e.device] = append(h.evidence[e.device], evidence{e.aseq, i, e.idx})
+		}
+	}
+	if p := e.proof; p != nil && p.envelope {
+		key := chainKey{p.device, p.chain}
+		h.forks[key] = append(h.forks[key], fork{e.idx, p.n, e.proofPrev})
+	} else if p != nil {
+		h.evidence[p.device] = append(h.evidence[p.device], evidence{p.n, e.idx, none})
+	}
+	slices.SortStableFunc(h.evidence[e.device], func(a, b evidence) int { return int(a.aseq) - int(b.aseq) })
+	if p := e.proof; p != nil {
+		slices.SortStableFunc(h.evidence[p.device], func(a, b evidence) int { return int(a.aseq) - int(b.aseq) })
+	}
+}
+
+// doubt returns the lowest number from which on a device's authority is in doubt in v: evidence that no counting
+// LiftQuarantine there has seen.
+func (v view) doubt(d identity.DeviceID) (aseq uint64, ok bool) {
+	for _, ev := range v.h.evidence[d] {
+		if ev.within(v.in) && !v.forgiven(d, ev, v.in) {
+			return ev.aseq, true
+		}
+	}
+	return 0, false
+}
+
+// forgiven reports whether a counting LiftQuarantine in a part of v has seen the evidence.
+func (v view) forgiven(d identity.DeviceID, ev evidence, part bitset) bool {
+	return slices.ContainsFunc(v.h.lifts[d], func(i int) bool {
+		return part.has(i) && v.counts(i) && ev.within(v.h.entries[i].past)
+	})
+}
+
+// suspended reports whether a device lost its governance authority.
+func (v view) suspended(d identity.DeviceID) bool { _, ok := v.doubt(d); return ok }

@@ -1,0 +1,174 @@
+package governance
+
+import (
+	"fmt"
+	"runtime"
+	"sync"
+	"sync/atomic"
+
+	"github.com/studio-whip/collab/crypto/sign"
+	"github.com/studio-whip/collab/identity"
+)
+
+// AddAll is [Log.AddFrom] for many events, in the order given. It verifies their signatures on all cores before it
+// takes the first, so a log is read from disk as fast as the machine can. errs[i] is what AddFrom would say of raws[i];
+// nil if all were taken or wait for their parents.
+func (l *Log) AddAll(from string, raws [][]byte) (res AddResult, errs []error) {
+	events := make([]*Event, len(raws))
+	errs = make([]error, len(raws))
+	each(len(raws), func(i int) {
+		if events[i], errs[i] = ParseEvent(raws[i]); errs[i] == nil {
+			events[i].readCertificates()
+		}
+	})
+	keys := l.keysOf(events)
+	each(len(events), func(i int) {
+		if ev := events[i]; ev != nil && !l.Has(ev.ID) {
+			ev.verified = l.signedBy(ev, keys)
+		}
+	})
+	failed := false
+	for i, ev := range events {
+		if ev == nil {
+			failed = true
+			continue
+		}
+		one, err := l.addEvent(from, ev)
+		res.Added = append(res.Added, one.Added...)
+		res.Missing = append(res.Missing, one.Missing...)
+		res.Dropped = append(res.Dropped, one.Dropped...)
+		errs[i] = err
+		failed = failed || err != nil
+	}
+	if !failed {
+		errs = nil
+	}
+	return res, errs
+}
+
+// each calls do for 0 … n-1 on all cores and returns when all calls have.
+func each(n int, do func(i int)) {
+	var next atomic.Int64
+	var workers sync.WaitGroup
+	for range min(n, runtime.GOMAXPROCS(0)) {
+		workers.Go(func() {
+			for i := next.Add(1) - 1; i < int64(n); i = next.Add(1) - 1 {
+				do(int(i))
+			}
+		})
+	}
+	workers.Wait()
+}
+
+// keysOf returns the keys of the devices that events introduce. A certificate is bound to its device's id, so it does
+// not matter which event brings it.
+func (l *Log) keysOf(events []*Event) map[identity.DeviceID]*sign.PublicKey {
+	keys := map[identity.DeviceID]*sign.PublicKey{}
+	for _, ev := range events {
+		if ev != nil && ev.certs != nil && ev.certs.device != nil {
+			keys[ev.certs.device.ID] = ev.certs.device.DK
+		}
+	}
+	for id, d := range l.h.devices {
+		keys[id] = d.cert.DK
+	}
+	return keys
+}
+
+// signedBy reports whether all signatures of an event verify by keys that are at hand. If not, the event is verified
+// when it is taken, and the error says what is wrong.
+func (l *Log) signedBy(ev *Event, keys map[identity.DeviceID]*sign.PublicKey) bool {
+	check := func(d identity.DeviceID, sig []byte) bool {
+		return keys[d] != nil && keys[d].Verify(sign.Event, ev.core, sig) == nil
+	}
+	if !check(ev.Device, ev.sigs[0]) {
+		return false
+	}
+	for i, c := range ev.Cosigners {
+		if !check(c.Device, ev.sigs[1+i]) {
+			return false
+		}
+	}
+	return l.verifyHolders(ev) == nil
+}
+
+// certificates is what an Admit brings, parsed and verified once. They are nil if they do not verify.
+type certificates struct {
+	identity *identity.IdentityCert
+	device   *identity.DeviceCert
+}
+
+// readCertificates verifies the certificates in an Admit.
+func (e *Event) readCertificates() *certificates {
+	b, ok := e.body.(*Admit)
+	if !ok || e.certs != nil {
+		return e.certs
+	}
+	e.certs = &certificates{}
+	id, err := identity.ParseIdentityCert(b.Identity)
+	if err != nil || id.Seq != 0 {
+		return e.certs
+	}
+	e.certs.identity = id
+	if dev, err := identity.ParseDeviceCert(b.Device); err == nil && dev.VerifyIdentity(id) == nil {
+		e.certs.device = dev
+	}
+	return e.certs
+}
+
+// Storage keeps a log's events durably. [MemoryStorage] is one; a program keeps them in its database.
+type Storage interface {
+	// Append keeps events, in order, before it returns.
+	Append(events []*Event) error
+	// Load returns what was appended, in that order.
+	Load() ([][]byte, error)
+}
+
+// MemoryStorage keeps events while the program runs. Its zero value is empty.
+type MemoryStorage struct{ raws [][]byte }
+
+// Append keeps events.
+func (s *MemoryStorage) Append(events []*Event) error {
+	for _, e := range events {
+		s.raws = append(s.raws, e.Raw)
+	}
+	return nil
+}
+
+// Load returns what was appended.
+func (s *MemoryStorage) Load() ([][]byte, error) { return s.raws, nil }
+
+// Restore adds to l what a storage keeps and appends to it from then on whatever l takes. An event there that the log
+// does not take is damage: Restore fails with the error of [Log.Add] and names its place.
+func (l *Log) Restore(s Storage) error {
+	raws, err := s.Load()
+	if err != nil {
+		return fmt.Errorf("governance: restore: %w", err)
+	}
+	res, errs := l.AddAll("", raws)
+	for i, err := range errs {
+		if err != nil {
+			return fmt.Errorf("governance: restore: record %d: %w", i, err)
+		}
+	}
+	if len(res.Added) != len(raws) {
+		return fmt.Errorf("governance: restore: %w: %d of %d records", ErrUnknownEvent, len(res.Added), len(raws))
+	}
+	l.storage = s
+	return nil
+}
+
+// keep appends to the storage what was just taken.
+func (l *Log) keep(ids []EventID) error {
+	if l.storage == nil || len(ids) == 0 {
+		return nil
+	}
+	events := make([]*Event, len(ids))
+	for i, id := range ids {
+		events[i] = l.Get(id)
+	}
+	if err := l.storage.Append(events); err != nil {
+		return fmt.Errorf("governance: store: %w", err)
+	}
+	return nil
+}
