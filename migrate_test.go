@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -240,9 +241,11 @@ func rivalOf(t *testing.T, parent *genesis.Root, old Ceremony, who *player) (raw
 
 // A vote that is refused or comes too late: nothing is signed.
 func TestVotesThatAreRefused(t *testing.T) {
-	now := time.Now()
-	clock := func() time.Time { return now }
-	ada, bob := newPlayer(t, "Ada"), newPlayer(t, "Bob", func(c *config) error { c.now = func() time.Time { return clock() }; return nil })
+	var ahead atomic.Int64 // of bob's clock
+	ada, bob := newPlayer(t, "Ada"), newPlayer(t, "Bob", func(c *config) error {
+		c.now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+		return nil
+	})
 	solo := twoPlaces(t)
 	ada.foundBy(t, solo)
 	bob.join(t, ada)
@@ -264,11 +267,11 @@ func TestVotesThatAreRefused(t *testing.T) {
 	if err := bob.s.Vote(t.Context(), id, true, solo.Custodians...); err == nil || errors.Is(err, ErrNoProposal) {
 		t.Errorf("another's shares: %v", err)
 	}
-	now = now.Add(8 * 24 * time.Hour)
+	ahead.Store(int64(8 * 24 * time.Hour))
 	if err := bob.s.Vote(t.Context(), id, true, custody.Custodians...); !errors.Is(err, ErrNoProposal) || !errors.Is(err, genesis.ErrExpired) {
 		t.Errorf("too late: %v", err)
 	}
-	now = now.Add(-8 * 24 * time.Hour)
+	ahead.Store(0)
 	if err := bob.s.Vote(t.Context(), id, false); err != nil {
 		t.Fatal(err)
 	}
