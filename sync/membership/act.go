@@ -61,6 +61,10 @@ func (p *Project) settle(added []governance.EventID, from identity.DeviceID, als
 		events[i] = p.events.Get(id)
 	}
 	before, after := p.State(), p.events.State()
+	pinned := after.Settled().Event != before.Settled().Event && p.settleByCheckpoint()
+	if pinned {
+		after = p.events.State()
+	}
 	keys := p.openObjects(objectsOf(events))
 	invites := p.invitesIn(events)
 	err := p.write(func(tx *store.Tx) error {
@@ -71,6 +75,11 @@ func (p *Project) settle(added []governance.EventID, from identity.DeviceID, als
 		}
 		if err := errors.Join(p.putKeys(tx, keys), p.putInvites(tx, invites)); err != nil {
 			return err
+		}
+		if pinned {
+			if err := p.putPin(tx); err != nil {
+				return err
+			}
 		}
 		if also != nil {
 			return also(tx)

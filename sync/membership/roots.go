@@ -94,10 +94,11 @@ func (p *Project) addRoots(from identity.DeviceID, raws [][]byte) error {
 func (p *Project) moveRoot(from identity.DeviceID, write func(tx *store.Tx) error, changed bool) error {
 	if changed {
 		p.events.SetRoots(p.chain.View(), p.chain.Records())
+		p.settleByCheckpoint() // a checkpoint may have come before the record that it settles
 	}
 	before, after := p.State(), p.events.State()
 	if changed {
-		if err := p.write(func(tx *store.Tx) error { return errors.Join(write(tx), p.dropProposals(tx)) }); err != nil {
+		if err := p.write(func(tx *store.Tx) error { return errors.Join(write(tx), p.putPin(tx), p.dropProposals(tx)) }); err != nil {
 			return err
 		}
 	}
@@ -136,8 +137,36 @@ func (p *Project) settleRoot(ctx context.Context, id genesis.RootID, settle func
 	if err := settle(p.chain, id); err != nil {
 		return fmt.Errorf("membership: pin the root: %w", err)
 	}
+	return p.moveRoot(p.self.Device.ID, func(*store.Tx) error { return nil }, p.chain.Pin() != old)
+}
+
+// settleByCheckpoint settles the version that the last settled checkpoint settles, unless it is settled here already or
+// another is, and reports whether it did: it is then to be made durable with [Project.putPin]. p.mu is held.
+func (p *Project) settleByCheckpoint() bool {
+	settled := p.events.State().Settled()
+	if settled.Number == 0 {
+		return false
+	}
+	id, ok := p.events.SettledBy(settled.Event)
+	if !ok {
+		return false
+	}
+	old := p.chain.Pin()
+	if err := p.chain.Settle(id); err != nil {
+		p.log.Warn("membership: a checkpoint names another root than the one settled here", "version", id.Short(), "err", err)
+		return false
+	}
+	if p.chain.Pin() == old {
+		return false
+	}
+	p.events.SetRoots(p.chain.View(), p.chain.Records())
+	return true
+}
+
+// putPin notes which version is settled here.
+func (p *Project) putPin(tx *store.Tx) error {
 	pin := p.chain.Pin()
-	return p.moveRoot(p.self.Device.ID, func(tx *store.Tx) error { return tx.Map(p.names.meta).Put(metaPin, pin[:]) }, pin != old)
+	return tx.Map(p.names.meta).Put(metaPin, pin[:])
 }
 
 // recordKey files version 1 under its number and later records, of which there may be several, under number and id.

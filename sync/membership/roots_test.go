@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/studio-whip/collab/genesis"
+	"github.com/studio-whip/collab/governance"
 	"github.com/studio-whip/collab/identity"
 	"github.com/studio-whip/collab/internal/testbed/scenario"
 	"github.com/studio-whip/collab/internal/wire"
@@ -354,7 +355,7 @@ func TestScenario14DowngradeAtPeers(t *testing.T) {
 }
 
 func TestScenario72LateForkAtPeers(t *testing.T) {
-	scenario.Run(t, 72, "an old holder brings a second version 2 and a third that follows it to peers who hold version 2 as settled, and to a newcomer whose code names it: alert at each, nothing frozen, never adopted", func(t *testing.T) {
+	scenario.Run(t, 72, "an old holder brings a second version 2 and a third that follows it to peers for whom a checkpoint has settled version 2, and to a newcomer whose code names it: alert at each, nothing frozen, never adopted", func(t *testing.T) {
 		anna, berta, cleo, dora := newNode(t, "anna"), newNode(t, "berta"), newNode(t, "cleo"), newNode(t, "dora")
 		solo := custody()
 		pa := anna.foundWith(solo)
@@ -367,10 +368,12 @@ func TestScenario72LateForkAtPeers(t *testing.T) {
 			t.Fatal(err)
 		}
 		reach(t, 2, pa, pb, pc)
-		for _, p := range []*Project{pa, pb} {
-			if err := p.PinRoot(timeout(t), second.ID); err != nil {
-				t.Fatal(err)
-			}
+		checkpoint := &governance.Checkpoint{Number: 1, State: pa.State().Digest(), Time: uint64(time.Now().Unix())}
+		if _, err := pa.Propose(timeout(t), governance.KindCheckpoint, checkpoint); err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range []*Project{pa, pb, pc} {
+			eventually(t, "the checkpoint settles version 2", func() bool { return p.Roots().View.Settled == 2 })
 		}
 		// The code that anna makes now carries the pin.
 		pd := dora.join(invited(t, pa, InviteOptions{}))
