@@ -10,3 +10,10 @@ func TestUnsettledCheckpointInASettledPast(t *testing.T) {
 	w.run(sizeOf(seed))
 	checkIncrement(t, w.h, w.acts, seed)
 }
+
+// What is remembered of members at a checkpoint is not used where a rival unsettles it and its past is judged anew.
+func TestRememberedStandingIsNotUsedWhereARivalUnsettles(t *testing.T) {
+	const seed = uint64(30068)
+	w := newWorld(seed, 1+int(seed%3), seed%2 == 0)
+	compareWithReference(t, w, w.run(sizeOf(seed)), "seed 30068")
+}

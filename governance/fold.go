@@ -149,15 +149,19 @@ func (v view) role(m identity.MemberID) Role {
 	return v.outcome(m, v.acts(m))
 }
 
-// unmoved returns the last settled checkpoint if nothing that counts since is about a member: then he stands as in its
-// past.
+// unmoved returns the last settled checkpoint if nothing that counts since is about a member, and what is about him
+// before is judged as it judges it: then he stands as in its past.
 func (v view) unmoved(m identity.MemberID) *entry {
 	if v.base == none {
 		return nil
 	}
 	b := v.h.entries[v.base]
 	for _, i := range slices.Backward(v.h.acts[m]) {
-		if !b.past.has(i) && v.counts(i) {
+		if b.past.has(i) {
+			if v.void.has(i) != b.before.void.has(i) {
+				return nil // where a rival unsettles it, its past may be judged otherwise
+			}
+		} else if v.counts(i) {
 			return nil
 		}
 	}
