@@ -240,12 +240,12 @@ func (r *reference) giveOut(c int, settled, left []int, o *outcome) {
 
 // weighing decides what is concurrent with removals.
 type weighing struct {
-	r              *reference
-	p, region      set
-	base           int
-	u              []int
-	v, inForce     set
-	singles, start []int
+	r          *reference
+	p, region  set
+	base       int
+	u          []int
+	v, inForce set
+	singles    []int
 }
 
 func (r *reference) weigh(p set, u []int, region set, o *outcome) set {
