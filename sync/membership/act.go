@@ -38,6 +38,10 @@ func (p *Project) take(from identity.DeviceID, raws [][]byte) (int, error) {
 	var refused error
 	for _, raw := range raws {
 		res, err := p.events.AddFrom(from.String(), raw)
+		if errors.Is(err, governance.ErrAhead) {
+			p.log.Warn("membership: a checkpoint from the future waits for the clock", "peer", from.Short(), "err", err)
+			continue // an honest peer may have it whose clock is right; what rests on it is asked for again
+		}
 		if err != nil && !errors.Is(err, governance.ErrOrphansFull) {
 			refused = fmt.Errorf("%w: %w", ErrProtocol, err)
 			break

@@ -7,6 +7,7 @@ import (
 
 	"github.com/studio-whip/collab/governance"
 	"github.com/studio-whip/collab/internal/p2p"
+	"github.com/studio-whip/collab/internal/testbed/scenario"
 	"github.com/studio-whip/collab/internal/wire"
 )
 
@@ -183,4 +184,49 @@ func TestLacking(t *testing.T) {
 			t.Errorf("behind by %d: %d of %d common events are found", behind, common, have)
 		}
 	}
+}
+
+// A manager whose clock is a year ahead, or who says so, ends no invite and no quarantine of those whose clock is right.
+func TestScenario82FutureCheckpointAtPeers(t *testing.T) {
+	scenario.Run(t, 82, "a manager's checkpoint a year ahead of the peers' clocks: not taken, with what rests on it, and governance goes on; taken when their clocks get there", func(t *testing.T) {
+		anna, berta, cleo := newNode(t, "anna"), newNode(t, "berta"), newNode(t, "cleo")
+		pa := anna.found()
+		pb := berta.join(invited(t, pa, InviteOptions{}))
+		pc := cleo.join(invited(t, pa, InviteOptions{}))
+		berta.reach(cleo)
+		converge(t, pa, pb, pc)
+
+		const year = 365 * 24 * time.Hour
+		anna.clock.advance(year)
+		early := &governance.Checkpoint{Number: 1, State: pa.State().Digest(), Time: uint64(anna.clock.now().Unix())}
+		if _, err := pa.Propose(timeout(t), governance.KindCheckpoint, early); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := pa.OpenChain(timeout(t)); err != nil {
+			t.Fatal(err)
+		}
+		if err := pb.Pull(timeout(t), anna.self.Device.ID); err != nil {
+			t.Errorf("the bearer is blamed: %v", err)
+		}
+		if n := pb.State().Settled().Number; n != 0 {
+			t.Fatalf("checkpoint %d is settled a year early", n)
+		}
+		if _, err := pb.OpenChain(timeout(t)); err != nil {
+			t.Fatal(err)
+		}
+		converge(t, pb, pc)
+
+		for _, n := range []*node{berta, cleo} {
+			n.clock.advance(year)
+		}
+		for _, p := range []*Project{pb, pc} {
+			if err := p.Pull(timeout(t), anna.self.Device.ID); err != nil {
+				t.Fatal(err)
+			}
+		}
+		converge(t, pa, pb, pc)
+		if n := pc.State().Settled().Number; n != 1 {
+			t.Errorf("settled is checkpoint %d", n)
+		}
+	})
 }

@@ -110,6 +110,7 @@ func (r *Registry) Adopt(ctx context.Context, cfg Config, code *invite.Code, w *
 		return nil, fmt.Errorf("%w: the host has not admitted it", ErrNotAdmitted)
 	}
 	p := r.newProject(cfg, w.Root)
+	p.events.SetClock(r.cfg.Now)
 	err := cfg.Store.Update(func(tx *store.Tx) error {
 		if s, err := readStatus(tx, p.id); err != nil || s == statusReady {
 			return errors.Join(err, existsIf(s == statusReady, p.id))

@@ -163,6 +163,7 @@ func (p *Project) read(tx *store.Tx) error {
 			return damaged("event %d does not fit: %v", i, err)
 		}
 	}
+	p.events.SetClock(p.reg.cfg.Now) // not earlier: what was taken once is judged by no clock again
 	for k, v := range tx.Map(p.names.epochs).All() {
 		if len(k) != 32 || len(v) != 32 {
 			return damaged("a key has a wrong size")

@@ -88,6 +88,7 @@ func (r *Registry) Found(ctx context.Context, cfg Config, root *genesis.Root) (*
 		return nil, fmt.Errorf("%w: the root record names another device as the founder's", ErrNotMember)
 	}
 	p := r.newProject(cfg, root)
+	p.events.SetClock(r.cfg.Now)
 	err := cfg.Store.Update(func(tx *store.Tx) error {
 		if s, err := readStatus(tx, p.id); err != nil || s == statusReady {
 			return errors.Join(err, existsIf(s == statusReady, p.id))
