@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -58,6 +59,10 @@ func TestRootKilled(t *testing.T) {
 	for reached < 25 {
 		cmd := exec.Command(self, "-test.run=^TestRootKilled$")
 		cmd.Env = append(os.Environ(), rootKilled+"="+dir)
+		_, err := cmd.StdinPipe() // it ends with this process
+		if err != nil {
+			t.Fatal(err)
+		}
 		out, err := cmd.StdoutPipe()
 		if err != nil {
 			t.Fatal(err)
@@ -67,7 +72,7 @@ func TestRootKilled(t *testing.T) {
 		}
 		var seen uint32
 		lines := bufio.NewScanner(out)
-		for stop := reached + 1 + rand.Uint32N(4); seen < stop && lines.Scan(); {
+		for stop := min(reached+1+rand.Uint32N(4), 25); seen < stop && lines.Scan(); {
 			_, _ = fmt.Sscanf(lines.Text(), "in force: %d", &seen)
 		}
 		_ = cmd.Process.Kill()
@@ -114,7 +119,7 @@ func walkUntilKilled(t *testing.T, dir string) {
 		}
 		fmt.Printf("in force: %d\n", p.Root().N)
 	}
-	select {} // until it is killed
+	_, _ = io.Copy(io.Discard, os.Stdin) // until it is killed, or its parent is
 }
 
 // A store that fails while a record is taken: nothing of it is visible, and nothing can be signed.
