@@ -43,6 +43,7 @@ type held struct {
 // ChainView is how a root stands. It is immutable.
 type ChainView struct {
 	Versions []*Root    // in force, from version 1
+	Pin      RootID     // the newest version that is settled here
 	Settled  uint32     // versions that no later record can displace here, at least 1
 	Fork     *Fork      // what follows the last version, if nothing does because two records claim to
 	Late     []LateFork // rivals of settled versions, never in force, ascending by version and id
@@ -110,7 +111,7 @@ func (c *Chain) Add(raw []byte) (ChainResult, error) {
 		c.resolve()
 		return res, nil
 	}
-	l, err := c.take(prev, raw)
+	l, err := c.take(prev, raw, false)
 	if err != nil {
 		return res, err
 	}
@@ -120,8 +121,31 @@ func (c *Chain) Add(raw []byte) (ChainResult, error) {
 	return res, nil
 }
 
-// take verifies a record by the one that it follows and files it.
-func (c *Chain) take(prev RootID, raw []byte) (*link, error) {
+// Restore is Add for a record that a chain had taken before, from what keeps it: the bounds on rivals, which depend on what
+// came first, do not apply, as the caller bounds what it reads. The record before must be held: else it fails with
+// [ErrUnknownRoot]. One that is there already is returned as it is.
+func (c *Chain) Restore(raw []byte) (*Root, error) {
+	id, prev, n, err := peekRoot(raw)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("genesis: root record: %w", err)
+	case c.links[id] != nil:
+		return c.links[id].root, nil
+	case n == 1:
+		return nil, fmt.Errorf("%w: %s", ErrForeignRoot, id.Short())
+	case c.links[prev] == nil:
+		return nil, fmt.Errorf("%w: %s, which version %d follows", ErrUnknownRoot, prev.Short(), n)
+	}
+	l, err := c.take(prev, raw, true)
+	if err != nil {
+		return nil, err
+	}
+	c.resolve()
+	return l.root, nil
+}
+
+// take verifies a record by the one that it follows and files it; again if it had been taken before.
+func (c *Chain) take(prev RootID, raw []byte, again bool) (*link, error) {
 	parent := c.links[prev]
 	root, err := parseNext(parent.root, raw)
 	if err != nil && !errors.Is(err, ErrUpgradeRequired) {
@@ -129,7 +153,7 @@ func (c *Chain) take(prev RootID, raw []byte) (*link, error) {
 	}
 	l := &link{root: root, parent: parent, upgrade: err}
 	if len(parent.next) > 0 || !slices.Contains(c.view.Versions, parent.root) {
-		if root.ID != c.pin && (len(parent.next) >= maxSiblings || c.rivals >= maxRivals) {
+		if !again && root.ID != c.pin && (len(parent.next) >= maxSiblings || c.rivals >= maxRivals) {
 			return nil, fmt.Errorf("%w: version %d", ErrTooManyRivals, root.N)
 		}
 		c.rivals++
@@ -181,7 +205,7 @@ func (c *Chain) release(res *ChainResult) {
 		for _, id := range ready {
 			h := c.ahead[id]
 			c.forget(id)
-			l, err := c.take(h.prev, h.raw)
+			l, err := c.take(h.prev, h.raw, false)
 			if err != nil {
 				res.Dropped = append(res.Dropped, err)
 				continue
@@ -269,7 +293,7 @@ func (l *link) leadsTo(x *link) bool {
 
 // resolve walks the chain from version 1 and says which records are in force.
 func (c *Chain) resolve() {
-	v := ChainView{Versions: []*Root{c.first.root}, Settled: 1}
+	v := ChainView{Versions: []*Root{c.first.root}, Pin: c.pin, Settled: 1}
 	pin := c.links[c.pin]
 	if pin != nil {
 		v.Settled = pin.root.N

@@ -54,4 +54,10 @@ const (
 // MaxAhead is how far a checkpoint's time may be ahead of the local clock.
 const MaxAhead = 10 * time.Minute
 
-const maxAuditEnd = 1 << 20 // end of an audit file
+// Caps of an audit file.
+const (
+	maxAuditRoots     = 1024     // root records,
+	maxAuditRootBytes = 64 << 20 // their sizes together
+	maxAuditEvents    = 1 << 20
+	maxAuditEnd       = 1 << 20 // size of the end
+)

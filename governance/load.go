@@ -14,19 +14,7 @@ import (
 // takes the first, so a log is read from disk as fast as the machine can. errs[i] is what AddFrom would say of raws[i];
 // nil if all were taken or wait for their parents.
 func (l *Log) AddAll(from string, raws [][]byte) (res AddResult, errs []error) {
-	events := make([]*Event, len(raws))
-	errs = make([]error, len(raws))
-	each(len(raws), func(i int) {
-		if events[i], errs[i] = ParseEvent(raws[i]); errs[i] == nil {
-			events[i].readCertificates()
-		}
-	})
-	keys := l.keysOf(events)
-	each(len(events), func(i int) {
-		if ev := events[i]; ev != nil && !l.Has(ev.ID) {
-			ev.verified = l.signedBy(ev, keys)
-		}
-	})
+	events, errs := l.prepare(raws)
 	failed := false
 	for i, ev := range events {
 		if ev == nil {
@@ -44,6 +32,24 @@ func (l *Log) AddAll(from string, raws [][]byte) (res AddResult, errs []error) {
 		errs = nil
 	}
 	return res, errs
+}
+
+// prepare parses events and verifies their signatures on all cores, by keys that are at hand or that they bring.
+func (l *Log) prepare(raws [][]byte) (events []*Event, errs []error) {
+	events = make([]*Event, len(raws))
+	errs = make([]error, len(raws))
+	each(len(raws), func(i int) {
+		if events[i], errs[i] = ParseEvent(raws[i]); errs[i] == nil {
+			events[i].readCertificates()
+		}
+	})
+	keys := l.keysOf(events)
+	each(len(events), func(i int) {
+		if ev := events[i]; ev != nil && !l.Has(ev.ID) {
+			ev.verified = l.signedBy(ev, keys)
+		}
+	})
+	return events, errs
 }
 
 // each calls do for 0 … n-1 on all cores and returns when all calls have.

@@ -20,8 +20,7 @@ type Log struct {
 	storage Storage // nil: whoever feeds the log keeps what it takes
 	clock   func() time.Time
 
-	versions []*genesis.Root // in force by the root chain; see SetRoots
-	fork     *genesis.Fork
+	view genesis.ChainView // how the root stands by its chain; see SetRoots
 }
 
 // SetClock lets the log refuse, for now, checkpoints that are more than [MaxAhead] ahead of a clock, with [ErrAhead].
@@ -43,12 +42,12 @@ func (l *Log) checkClock(ev *Event) error {
 // NewLog returns the log of a project that holds nothing but its verified root record of version 1.
 func NewLog(root *genesis.Root) *Log {
 	return &Log{
-		root:     root,
-		h:        historyOf(root),
-		heads:    []int{0},
-		orphans:  newOrphans(),
-		states:   map[string]*State{},
-		versions: []*genesis.Root{root},
+		root:    root,
+		h:       historyOf(root),
+		heads:   []int{0},
+		orphans: newOrphans(),
+		states:  map[string]*State{},
+		view:    genesis.NewChain(root).View(),
 	}
 }
 

@@ -39,10 +39,10 @@ func (l *Log) SetRoots(view genesis.ChainView, records []*genesis.Root) {
 	}
 	moved := same < len(r.force)
 	r.force = slices.Clone(r.force[:same])
-	if !sameFork(l.fork, view.Fork) {
+	if !sameFork(l.view.Fork, view.Fork) {
 		r.fork, r.spare, r.whole, moved = false, nil, false, true
 	}
-	l.versions, l.fork = view.Versions, view.Fork
+	l.view = view
 	l.advance(moved)
 }
 
@@ -54,8 +54,8 @@ func sameFork(a, b *genesis.Fork) bool {
 // otherwise, everything is judged anew.
 func (l *Log) advance(moved bool) {
 	r := &l.h.roots
-	for len(r.force) < len(l.versions) {
-		next := l.versions[len(r.force)]
+	for len(r.force) < len(l.view.Versions) {
+		next := l.view.Versions[len(r.force)]
 		past, ok := l.frontier(next)
 		if !ok {
 			break
@@ -64,7 +64,7 @@ func (l *Log) advance(moved bool) {
 		clear(l.states)
 		moved = moved || slices.ContainsFunc(l.h.entries, func(e *entry) bool { return e.rootN >= next.N })
 	}
-	if l.fork != nil && !r.whole {
+	if l.view.Fork != nil && !r.whole {
 		moved = l.suspend() || moved
 	}
 	if moved {
@@ -78,7 +78,7 @@ func (l *Log) suspend() bool {
 	r := &l.h.roots
 	var spare bitset
 	whole := true
-	for k, id := range l.fork.Records {
+	for k, id := range l.view.Fork.Records {
 		past, ok := l.frontier(r.known[id])
 		whole = whole && ok
 		if k == 0 {
@@ -107,11 +107,11 @@ func (l *Log) frontier(r *genesis.Root) (bitset, bool) {
 // AwaitedRoot returns the events that must be fetched before the next version of the root counts here; none if no
 // version waits.
 func (l *Log) AwaitedRoot() []EventID {
-	if len(l.h.roots.force) >= len(l.versions) {
+	if len(l.h.roots.force) >= len(l.view.Versions) {
 		return nil
 	}
 	var out []EventID
-	for _, id := range l.versions[len(l.h.roots.force)].Frontier {
+	for _, id := range l.view.Versions[len(l.h.roots.force)].Frontier {
 		if !l.Has(EventID(id)) {
 			out = append(out, EventID(id))
 		}
@@ -147,7 +147,7 @@ func (r *rootChain) current() *genesis.Root {
 // checkArrived refuses an event on a version that does not count here yet, because events of its frontier are missing.
 func (l *Log) checkArrived(ev *Event) error {
 	r := l.h.roots.known[ev.Root]
-	if r != nil && int(r.N) > len(l.h.roots.force) && int(r.N) <= len(l.versions) && l.versions[r.N-1].ID == r.ID {
+	if r != nil && int(r.N) > len(l.h.roots.force) && int(r.N) <= len(l.view.Versions) && l.view.Versions[r.N-1].ID == r.ID {
 		return fmt.Errorf("%w: version %d; fetch the events before it", ErrUnknownRoot, r.N)
 	}
 	return nil
