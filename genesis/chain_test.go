@@ -352,6 +352,55 @@ func TestChainIsBounded(t *testing.T) {
 	}
 }
 
+// A chain is read back from what it had taken: in any number of rivals, and of versions before the one that is settled.
+func TestChainRestore(t *testing.T) {
+	first := firstRoot(t, 1)
+	p := people(1)
+	var records []*Root
+	parent := first
+	for range maxRivals + 5 {
+		parent = next(t, parent, p, p, nonce(1))
+		records = append(records, parent)
+	}
+	c := NewChain(first)
+	if err := c.Settle(parent.ID); err != nil { // before its record is there, as a store does
+		t.Fatal(err)
+	}
+	for _, r := range records {
+		if got, err := c.Restore(r.Raw); err != nil || got.ID != r.ID {
+			t.Fatalf("version %d: %v", r.N, err)
+		}
+	}
+	at(t, c, parent)
+	if v := c.View(); v.Pin != parent.ID || int(v.Settled) != len(records)+1 {
+		t.Errorf("settled up to %d", v.Settled)
+	}
+	if got, err := c.Restore(records[0].Raw); err != nil || got.ID != records[0].ID || len(c.Records()) != len(records)+1 {
+		t.Errorf("again: %v", err)
+	}
+	for i := range maxSiblings + 1 {
+		if _, err := c.Restore(record(first, p, p, nonce(byte(2+i)))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := c.Add(record(first, p, p, nonce(99))); !errors.Is(err, ErrTooManyRivals) {
+		t.Errorf("the bounds on what comes from others: %v", err)
+	}
+	for _, tc := range []struct {
+		raw  []byte
+		want error
+	}{
+		{record(parent, people(2), p, nonce(1)), ErrRoot},
+		{record(next(t, parent, p, p, nonce(1)), p, p, nonce(1)), ErrUnknownRoot},
+		{recordBy(t, newFounder(t, 2), 1, func(*rootCore) {}), ErrForeignRoot},
+		{[]byte{1}, wire.ErrMalformed},
+	} {
+		if _, err := c.Restore(tc.raw); !errors.Is(err, tc.want) {
+			t.Errorf("%v, want %v", err, tc.want)
+		}
+	}
+}
+
 func TestParsePinned(t *testing.T) {
 	first := firstRoot(t, 1)
 	p := people(1, 2)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"os"
 	"slices"
 	"testing"
 
@@ -164,13 +165,59 @@ func TestStorage(t *testing.T) {
 	}
 }
 
-// FuzzAudit: no file makes the verification panic.
+// FuzzAudit: no file makes the verification panic; what is accepted is exported again as it was; what is refused is refused
+// at a record.
 func FuzzAudit(f *testing.F) {
 	f.Add([]byte(auditMagic))
 	f.Add([]byte(auditMagic + "\x01\x00\x00\x00\x01\x00"))
+	for _, name := range []string{auditFile, movedAuditFile} {
+		file, err := os.ReadFile(name)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(file)
+	}
 	f.Fuzz(func(t *testing.T, file []byte) {
-		if r, err := VerifyAudit(bytes.NewReader(file)); err == nil && r.Log == nil {
-			t.Fatal("a report without a log")
+		r, err := VerifyAudit(bytes.NewReader(file))
+		var bad *AuditError
+		if err != nil {
+			if !errors.As(err, &bad) || bad.Record < 0 {
+				t.Fatal(err)
+			}
+			return
+		}
+		var again bytes.Buffer
+		if err := r.Log.ExportAudit(&again); err != nil || !bytes.Equal(again.Bytes(), file) {
+			t.Fatalf("exported again it differs: %v", err)
+		}
+	})
+}
+
+// FuzzAuditRecords reaches further than a whole file lets the fuzzer: one record of a file in which the root has moved is
+// replaced, or one is put before it.
+func FuzzAuditRecords(f *testing.F) {
+	file, err := os.ReadFile(movedAuditFile)
+	if err != nil {
+		f.Fatal(err)
+	}
+	parts := split(file)[1:]
+	for i, p := range parts {
+		f.Add(uint8(i), p[0], p[5:], false)
+		f.Add(uint8(i+1), p[0], p[5:], true)
+	}
+	f.Fuzz(func(t *testing.T, at, kind uint8, content []byte, insert bool) {
+		i := int(at) % len(parts)
+		changed := slices.Insert(slices.Clone(parts), i, record(AuditKind(kind), content))
+		if !insert {
+			changed = slices.Delete(changed, i+1, i+2)
+		}
+		r, err := VerifyAudit(bytes.NewReader(append([]byte(auditMagic), slices.Concat(changed...)...)))
+		var bad *AuditError
+		if err != nil && (!errors.As(err, &bad) || bad.Record < i) {
+			t.Fatalf("record %d was changed: %v", i, err)
+		}
+		if err == nil && r.RootVersion < 1 {
+			t.Fatal("no root counts")
 		}
 	})
 }

@@ -1,6 +1,8 @@
 package governance
 
 import (
+	"slices"
+
 	"github.com/studio-whip/collab/genesis"
 	"github.com/studio-whip/collab/identity"
 	"github.com/studio-whip/collab/internal/wire"
@@ -24,7 +26,7 @@ type AuditReport struct {
 	LateForks    []genesis.LateFork // valid records in the place of settled versions, which never count
 	RootSettled  uint32             // versions that whoever wrote the file has settled, at least the first: his word
 	RootProved   uint32             // how many of these the managers' last settled checkpoint settles, at least the first
-	RootDisputed genesis.RootID     // record that it settles instead, against the writer; zero if there is none
+	RootDisputed []genesis.RootID   // rivals of what the writer has settled that a checkpoint of enough managers speaks for, ascending
 	RootAwaits   genesis.RootID     // settled record that the writer did not hold, so that only version 1 counts; zero if there is none
 
 	Log *Log // for questions: who did what, and why it counts or not
@@ -102,14 +104,23 @@ func (a *audit) reportRoots(r *AuditReport) {
 	view := a.log.view
 	r.Migrations = a.log.migrations()
 	r.Fork, r.LateForks, r.RootSettled, r.RootProved, r.RootAwaits = view.Fork, view.Late, view.Settled, 1, view.Awaits
-	id, ok := a.log.SettledBy(r.Settled.Event)
-	switch {
-	case !ok || !view.Awaits.IsZero():
-	case a.chain.Includes(view.Pin, id):
+	if id, ok := a.log.SettledBy(r.Settled.Event); ok && a.chain.Includes(view.Pin, id) {
 		r.RootProved = a.chain.Get(id).N
-	default:
-		r.RootDisputed = id
 	}
+	for _, e := range a.log.h.entries {
+		if e.kind != KindCheckpoint || slices.Contains(r.RootDisputed, e.root) || !a.rivals(view.Pin, e.root) {
+			continue
+		}
+		if _, ok := a.log.SettledBy(e.id); ok {
+			r.RootDisputed = append(r.RootDisputed, e.root)
+		}
+	}
+	wire.SortIDs(r.RootDisputed)
+}
+
+// rivals reports whether two records that are held lie on branches of which but one can be in force.
+func (a *audit) rivals(x, y genesis.RootID) bool {
+	return a.chain.Get(x) != nil && a.chain.Get(y) != nil && !a.chain.Includes(x, y) && !a.chain.Includes(y, x)
 }
 
 // migrations returns the versions after the first that are in force by the root chain.

@@ -30,11 +30,16 @@ func newMoved(t *testing.T, quorum uint8) *moved {
 	return &moved{tm, genesis.NewChain(tm.root), map[genesis.RootID][]genesis.Custodian{tm.root.ID: tm.f.shelves}}
 }
 
-// move makes a record after parent, held by a new key of the same person; change alters the draft.
+// move makes a record after parent, held by a new key of A; change alters the draft.
 func (m *moved) move(parent *genesis.Root, change func(*genesis.Draft)) *genesis.Root {
 	m.t.Helper()
+	return m.moveTo("A", parent, change)
+}
+
+func (m *moved) moveTo(holder string, parent *genesis.Root, change func(*genesis.Draft)) *genesis.Root {
+	m.t.Helper()
 	fresh := []genesis.Custodian{newShelf("one"), newShelf("two")}
-	offer, err := genesis.MakeHolder(m.t.Context(), rand.Reader, parent, m.person("A").cert, genesis.Ceremony{Threshold: 2, Custodians: fresh})
+	offer, err := genesis.MakeHolder(m.t.Context(), rand.Reader, parent, m.person(holder).cert, genesis.Ceremony{Threshold: 2, Custodians: fresh})
 	if err != nil {
 		m.t.Fatal(err)
 	}
