@@ -194,8 +194,11 @@ func (p *Project) readRoots(tx *store.Tx) error {
 		records[string(k)] = raw
 	}
 	for _, k := range slices.Sorted(maps.Keys(records)) { // in the order of their numbers
-		res, err := p.chain.Add(records[k])
-		if err != nil || len(k) > len(versionKey(1)) && len(res.Added) != 1 {
+		r, err := p.chain.Restore(records[k])
+		if err == nil && string(recordKey(r)) != k {
+			err = errors.New("it stands in another's place")
+		}
+		if err != nil {
 			return damaged("root record %x: %v", k, err)
 		}
 	}
