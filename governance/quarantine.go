@@ -150,21 +150,70 @@ func (h *history) inviter(m identity.MemberID, v view) (identity.MemberID, bool)
 	return e.author, true
 }
 
-// tally returns the members whose votes for a proposal count in v, ascending, and whether they are enough. Of a
-// member's votes the causally last ones count, and a withdrawal among them cancels. Guests of one host count for at
-// most half of what is needed.
+// span is what votes and lifts amount to while some are undecided: in least those for a quarantine are void and those
+// against it count, in most it is the other way round.
+type span struct{ least, most view }
+
+// tally returns the members whose votes for a proposal count in v, ascending, and whether they are enough.
 func (v view) tally(q int) (voters []identity.MemberID, enough bool) {
-	b := v.h.entries[q].ballot
-	if b == nil || !v.counts(q) {
-		return nil, false
-	}
-	return b.count(v, append([]int{q}, v.h.votes[q]...), func(e *entry) bool {
-		vote, ok := e.body.(*QuarantineVote)
-		return !ok || vote.Withdraw == 0
-	})
+	voters, _ = span{v, v}.tally(q)
+	return voters, voters != nil
 }
 
-func (b *ballot) count(v view, events []int, supports func(*entry) bool) (voters []identity.MemberID, enough bool) {
+// tally returns the members whose votes for a proposal surely and perhaps count, ascending, or nil if they are not
+// enough. Of a member's votes the causally last ones count, and a withdrawal among them cancels.
+func (s span) tally(q int) (surely, perhaps []identity.MemberID) {
+	h := s.least.h
+	b := h.entries[q].ballot
+	if b == nil {
+		return nil, nil
+	}
+	surely, perhaps = b.count(s, append([]int{q}, h.votes[q]...), func(e *entry) bool { return !e.withdraws() })
+	if !s.least.counts(q) || len(surely) < b.threshold {
+		surely = nil
+	}
+	if !s.most.counts(q) || len(perhaps) < b.threshold {
+		perhaps = nil
+	}
+	return surely, perhaps
+}
+
+// withdraws reports whether e takes a vote for a quarantine back.
+func (e *entry) withdraws() bool {
+	vote, ok := e.body.(*QuarantineVote)
+	return ok && vote.Withdraw != 0
+}
+
+// count returns the members who surely and perhaps support something, ascending. Guests of one host count for at most
+// half of what is needed: somebody surely passes if he does beside all who perhaps pass, and the other way round.
+func (b *ballot) count(s span, events []int, supports func(*entry) bool) (surely, perhaps []identity.MemberID) {
+	sure, maybe := b.supporters(s.least, events, supports), b.supporters(s.most, events, supports)
+	fewest, most := map[identity.MemberID]int{}, map[identity.MemberID]int{} // guests of a host so far
+	full := func(m identity.MemberID, guests map[identity.MemberID]int) bool {
+		return slices.ContainsFunc(b.above[m], func(host identity.MemberID) bool { return guests[host] >= b.threshold/2 })
+	}
+	for _, m := range sortedMembers(maybe) {
+		certain, possible := sure[m] && !full(m, most), !full(m, fewest)
+		if certain {
+			surely = append(surely, m)
+		}
+		if possible {
+			perhaps = append(perhaps, m)
+		}
+		for _, host := range b.above[m] {
+			if certain {
+				fewest[host]++
+			}
+			if possible {
+				most[host]++
+			}
+		}
+	}
+	return surely, perhaps
+}
+
+// supporters returns the voters all of whose last events, of those that count in v, support what is voted on.
+func (b *ballot) supporters(v view, events []int, supports func(*entry) bool) map[identity.MemberID]bool {
 	cast := map[identity.MemberID][]int{}
 	for _, i := range events {
 		if m := v.h.entries[i].author; v.counts(i) {
@@ -173,24 +222,16 @@ func (b *ballot) count(v view, events []int, supports func(*entry) bool) (voters
 			}
 		}
 	}
-	from := map[identity.MemberID]int{}
-	for _, m := range sortedMembers(cast) {
-		if slices.ContainsFunc(v.last(cast[m]), func(i int) bool { return !supports(v.h.entries[i]) }) {
-			continue
+	out := map[identity.MemberID]bool{}
+	for m, of := range cast {
+		if !slices.ContainsFunc(v.last(of), func(i int) bool { return !supports(v.h.entries[i]) }) {
+			out[m] = true
 		}
-		full := func(host identity.MemberID) bool { return from[host] >= b.threshold/2 }
-		if slices.ContainsFunc(b.above[m], full) {
-			continue
-		}
-		for _, host := range b.above[m] {
-			from[host]++
-		}
-		voters = append(voters, m)
 	}
-	return voters, len(voters) >= b.threshold
+	return out
 }
 
-func sortedMembers(m map[identity.MemberID][]int) []identity.MemberID {
+func sortedMembers(m map[identity.MemberID]bool) []identity.MemberID {
 	out := make([]identity.MemberID, 0, len(m))
 	for id := range m {
 		out = append(out, id)
@@ -198,32 +239,49 @@ func sortedMembers(m map[identity.MemberID][]int) []identity.MemberID {
 	return wire.SortIDs(out)
 }
 
-// lifted reports whether a proposal was ended by hand in a part of v: by a manager other than the target, by the
-// root, or by as many votes as put it in force.
+// lifted reports whether a proposal was ended by hand in a part of v.
 func (v view) lifted(q int, part bitset) bool {
-	b := v.h.entries[q].ballot
+	surely, _ := span{v, v}.lifted(q, part)
+	return surely
+}
+
+// lifted reports whether a proposal was surely, and perhaps, ended by hand in a part of a set: by a manager other than
+// the target, by the root, or by as many votes as put it in force.
+func (s span) lifted(q int, part bitset) (surely, perhaps bool) {
+	h := s.least.h
+	b := h.entries[q].ballot
 	if b == nil {
-		return false
+		return false, false
 	}
 	var votes []int
-	for _, i := range v.h.reliefs[b.target] {
-		e := v.h.entries[i]
-		if !part.has(i) || !v.counts(i) || !e.past.has(q) {
-			continue
+	for _, i := range h.reliefs[b.target] {
+		e := h.entries[i]
+		switch {
+		case !part.has(i) || !e.past.has(q):
+		case e.rootAct || e.byManager && e.author != b.target:
+			surely = surely || s.most.counts(i)
+			perhaps = perhaps || s.least.counts(i)
+		default:
+			votes = append(votes, i)
 		}
-		if e.rootAct || e.byManager && e.author != b.target {
-			return true
-		}
-		votes = append(votes, i)
 	}
-	_, enough := b.count(view{v.h, part, v.void, v.base}, votes, func(*entry) bool { return true })
-	return enough
+	if len(votes) == 0 {
+		return surely, perhaps
+	}
+	against := span{s.most, s.least}
+	against.least.in, against.most.in = part, part
+	certain, possible := b.count(against, votes, func(*entry) bool { return true })
+	return surely || len(certain) >= b.threshold, perhaps || len(possible) >= b.threshold
+}
+
+// expired reports whether the project's time at a settled checkpoint is past a proposal's end.
+func (h *history) expired(q, base int) bool {
+	return h.timeAt(base) >= h.entries[q].body.(*QuarantinePropose).Expires
 }
 
 // over reports whether a proposal has ended in the past of an event, with base the last settled checkpoint there.
 func (v view) over(q int, past bitset, base int) bool {
-	expires := v.h.entries[q].body.(*QuarantinePropose).Expires
-	return v.h.timeAt(base) >= expires || v.lifted(q, past)
+	return v.h.expired(q, base) || v.lifted(q, past)
 }
 
 // quarantined returns a proposal that is in force over a member in v, or none: the one with the lowest id.
@@ -257,16 +315,25 @@ func (b *ballot) equal(voters []identity.MemberID) bool {
 	return slices.ContainsFunc(voters, func(m identity.MemberID) bool { return b.voters[m] >= b.role })
 }
 
-// holds reports whether a proposal that is in force by v voids e, which is neither before it nor after its end.
-func (v view) holds(q int, e *entry, voters []identity.MemberID) bool {
-	b := v.h.entries[q].ballot
-	return e.idx != q && b.holdable(e, b.equal(voters)) && !v.h.entries[q].past.has(e.idx) && !v.over(q, e.past, e.base)
+// holds reports whether a proposal surely, and perhaps, voids e, which is neither before it nor after its end, if
+// these are its voters surely and perhaps.
+func (s span) holds(q int, e *entry, sure, maybe []identity.MemberID) (surely, perhaps bool) {
+	h := s.least.h
+	b := h.entries[q].ballot
+	surely, perhaps = sure != nil && b.holdable(e, b.equal(sure)), maybe != nil && b.holdable(e, b.equal(maybe))
+	if !surely && !perhaps || e.idx == q || h.entries[q].past.has(e.idx) || h.expired(q, e.base) {
+		return false, false
+	}
+	lifted, liftable := s.lifted(q, e.past)
+	return surely && !liftable, perhaps && !lifted
 }
 
 // held returns a proposal in force in v that voids e, or none.
 func (v view) held(e *entry) int {
+	exact := span{v, v}
 	for _, q := range v.h.proposals[e.author] {
-		if voters, enough := v.tally(q); enough && v.holds(q, e, voters) {
+		sure, maybe := exact.tally(q)
+		if holds, _ := exact.holds(q, e, sure, maybe); holds {
 			return q
 		}
 	}

@@ -366,74 +366,111 @@ func (f fold) hosts(m string) []string {
 	}
 }
 
-// supporters returns the members whose acts count for a proposal's vote, guests of one host up to half of what is
-// needed, in the order of the fast replay's member ids.
-func (f fold) supporters(q int, events []int, supports func(*act) bool) []string {
-	voters := slices.Clone(f.r.voters(q))
+// folds are a fold as the undecided would have it who bring about the least holding, and the most.
+type folds struct{ least, most fold }
+
+func (f fold) supports(m string, events []int, supports func(*act) bool) bool {
+	var cast []int
+	for _, i := range events {
+		if f.counts(i) && memberOf(f.r.acts[i].device) == m {
+			cast = append(cast, i)
+		}
+	}
+	return len(cast) > 0 && !slices.ContainsFunc(f.last(cast), func(i int) bool { return !supports(f.r.acts[i]) })
+}
+
+// supporters returns the members whose acts count for a proposal's vote, at least and at most: guests of one host up to
+// half of what is needed, in the order of the fast replay's member ids.
+func (fs folds) supporters(q int, events []int, supports func(*act) bool) (least, most []string) {
+	r := fs.least.r
+	voters := slices.Clone(r.voters(q))
 	sort.Slice(voters, func(i, j int) bool {
 		a, b := memberID(voters[i]), memberID(voters[j])
 		return string(a[:]) < string(b[:])
 	})
-	from := map[string]int{}
-	var out []string
-	for _, m := range voters {
-		var cast []int
-		for _, i := range events {
-			if f.counts(i) && memberOf(f.r.acts[i].device) == m {
-				cast = append(cast, i)
+	fits := func(m string, beside []string) bool {
+		for _, h := range r.here(q).hosts(m) {
+			n := 0
+			for _, x := range beside {
+				if slices.Contains(r.here(q).hosts(x), h) {
+					n++
+				}
+			}
+			if n >= r.threshold(q)/2 {
+				return false
 			}
 		}
-		if len(cast) == 0 || slices.ContainsFunc(f.last(cast), func(i int) bool { return !supports(f.r.acts[i]) }) {
-			continue
-		}
-		hosts := f.r.here(q).hosts(m)
-		if slices.ContainsFunc(hosts, func(h string) bool { return from[h] >= f.r.threshold(q)/2 }) {
-			continue
-		}
-		for _, h := range hosts {
-			from[h]++
-		}
-		out = append(out, m)
+		return true
 	}
-	return out
+	for _, m := range voters {
+		sure := fs.least.supports(m, events, supports) && fits(m, most)
+		maybe := fs.most.supports(m, events, supports) && fits(m, least)
+		if sure {
+			least = append(least, m)
+		}
+		if maybe {
+			most = append(most, m)
+		}
+	}
+	return least, most
 }
 
 func (f fold) tally(q int) []string {
-	if !f.counts(q) || f.r.inOwnPast(q) == "role" {
-		return nil
+	least, _ := folds{f, f}.tally(q)
+	return least
+}
+
+func (fs folds) tally(q int) (least, most []string) {
+	r := fs.least.r
+	if r.inOwnPast(q) == "role" {
+		return nil, nil
 	}
 	events := []int{q}
-	for _, i := range f.p.list() {
-		if f.r.acts[i].kind == KindQuarantineVote && f.r.proposal(i) == q {
+	for _, i := range fs.least.p.list() {
+		if r.acts[i].kind == KindQuarantineVote && r.proposal(i) == q {
 			events = append(events, i)
 		}
 	}
-	out := f.supporters(q, events, func(a *act) bool { return !a.withdraw })
-	if len(out) < f.r.threshold(q) {
-		return nil
+	least, most = fs.supporters(q, events, func(a *act) bool { return !a.withdraw })
+	if !fs.least.counts(q) || len(least) < r.threshold(q) {
+		least = nil
 	}
-	return out
+	if !fs.most.counts(q) || len(most) < r.threshold(q) {
+		most = nil
+	}
+	return least, most
 }
 
 func (f fold) lifted(q int, part set) bool {
+	surely, _ := folds{f, f}.lifted(q, part)
+	return surely
+}
+
+// lifted reports whether a proposal is lifted in a part, surely and perhaps. What holds least lifts most.
+func (fs folds) lifted(q int, part set) (surely, perhaps bool) {
+	r := fs.least.r
 	var votes []int
 	for _, i := range part.list() {
-		a := f.r.acts[i]
-		if !f.counts(i) || a.kind != KindLiftQuarantine || a.target != "" || a.member != f.r.acts[q].member || !f.r.past[i].has(q) {
+		a := r.acts[i]
+		if a.kind != KindLiftQuarantine || a.target != "" || a.member != r.acts[q].member || !r.past[i].has(q) {
 			continue
 		}
-		if a.root || memberOf(a.device) != a.member && f.r.here(i).standing(a.device) == Manager {
-			return true
+		if a.root || memberOf(a.device) != a.member && r.here(i).standing(a.device) == Manager {
+			surely = surely || fs.most.counts(i)
+			perhaps = perhaps || fs.least.counts(i)
+			continue
 		}
 		votes = append(votes, i)
 	}
-	part = part.common(f.p)
-	return len(fold{f.r, part, f.v, f.base}.supporters(q, votes, func(*act) bool { return true })) >= f.r.threshold(q)
+	within := func(f fold) fold { return fold{r, part.common(f.p), f.v, f.base} }
+	against := folds{within(fs.most), within(fs.least)}
+	least, most := against.supporters(q, votes, func(*act) bool { return true })
+	return surely || len(least) >= r.threshold(q), perhaps || len(most) >= r.threshold(q)
 }
 
-func (f fold) over(q int, past set, base int) bool {
-	return f.r.timeAt(base) >= f.r.acts[q].expires || f.lifted(q, past)
-}
+func (r *reference) expired(q, base int) bool { return r.timeAt(base) >= r.acts[q].expires }
+
+func (f fold) over(q int, past set, base int) bool { return f.r.expired(q, base) || f.lifted(q, past) }
 
 func (f fold) quarantined(m string) bool {
 	return slices.ContainsFunc(f.p.list(), func(q int) bool {
@@ -441,27 +478,38 @@ func (f fold) quarantined(m string) bool {
 	})
 }
 
-// holds reports whether a proposal with these supporters voids e.
-func (f fold) holds(q, e int, supporters []string) bool {
-	a, b := f.r.acts[q], f.r.acts[e]
-	if b.root || memberOf(b.device) != a.member || e == q || f.r.past[q].has(e) {
+// holdable reports whether a proposal with these supporters voids e, if it is not over there.
+func (r *reference) holdable(q, e int, supporters []string) bool {
+	a, b := r.acts[q], r.acts[e]
+	if supporters == nil || b.root || memberOf(b.device) != a.member || e == q || r.past[q].has(e) {
 		return false
 	}
 	own := b.kind == KindLeave || b.kind == KindCarry || b.kind == KindDeviceRemove && memberOf(b.target) == memberOf(b.device) &&
-		f.r.introduced(b.target, f.r.past[e])
-	equal := slices.ContainsFunc(supporters, func(m string) bool { return f.r.here(q).role(m) >= f.r.here(q).role(a.member) })
+		r.introduced(b.target, r.past[e])
+	equal := slices.ContainsFunc(supporters, func(m string) bool { return r.here(q).role(m) >= r.here(q).role(a.member) })
 	vote := b.kind == KindQuarantinePropose || b.kind == KindQuarantineVote
-	if !vote && !f.r.adds(e) && (own || !f.r.reduces(e) || !equal) {
-		return false
+	return vote || r.adds(e) || !own && r.reduces(e) && equal
+}
+
+// holds reports whether a proposal voids e, surely and perhaps.
+func (fs folds) holds(q, e int) (surely, perhaps bool) {
+	r := fs.least.r
+	if r.expired(q, r.void(r.past[e]).base) {
+		return false, false
 	}
-	return !f.over(q, f.r.past[e], f.r.void(f.r.past[e]).base)
+	least, most := fs.tally(q)
+	lifted, liftable := fs.lifted(q, r.past[e])
+	return r.holdable(q, e, least) && !liftable, r.holdable(q, e, most) && !lifted
 }
 
 // held returns a proposal in force that voids e, 0 if none does.
-func (f fold) held(e int) int {
-	for _, q := range f.p.list() {
-		if f.r.acts[q].kind == KindQuarantinePropose && f.counts(q) {
-			if s := f.tally(q); s != nil && f.holds(q, e, s) {
+func (f fold) held(e int) int { return folds{f, f}.held(e) }
+
+// held returns a proposal that surely voids e, 0 if none does.
+func (fs folds) held(e int) int {
+	for _, q := range fs.least.p.list() {
+		if fs.least.r.acts[q].kind == KindQuarantinePropose {
+			if surely, _ := fs.holds(q, e); surely {
 				return q
 			}
 		}

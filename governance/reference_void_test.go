@@ -408,16 +408,32 @@ func (w *weighing) unlawful() {
 	}
 }
 
-// quarantine voids what is held by proposals in force by what is decided.
-func (w *weighing) quarantine() {
-	undecided := set{}
+// folds are what votes and lifts amount to with the undecided ones for a quarantine void, and with those against it.
+func (w *weighing) folds() folds {
+	least, most := w.v, w.v
 	for _, i := range w.open() {
-		undecided.add(i)
+		switch a := w.r.acts[i]; a.kind {
+		case KindLiftQuarantine:
+			most.add(i)
+		case KindQuarantinePropose:
+			least.add(i)
+		case KindQuarantineVote:
+			if a.withdraw {
+				most.add(i)
+			} else {
+				least.add(i)
+			}
+		}
 	}
-	f := fold{w.r, w.p, w.v.union(undecided), w.base}
+	return folds{fold{w.r, w.p, least, w.base}, fold{w.r, w.p, most, w.base}}
+}
+
+// quarantine voids what is held whatever becomes of the undecided.
+func (w *weighing) quarantine() {
+	fs := w.folds()
 	var out []int
-	for _, i := range undecided.list() {
-		if f.held(i) != 0 {
+	for _, i := range w.open() {
+		if fs.held(i) != 0 {
 			out = append(out, i)
 		}
 	}
@@ -436,18 +452,19 @@ func (w *weighing) sources(open []int) [][]int {
 			}
 		}
 	}
-	f := fold{w.r, w.p, w.v, w.base}
+	fs := w.folds()
 	for _, q := range w.p.list() {
 		if w.r.acts[q].kind != KindQuarantinePropose || w.v.has(q) {
 			continue
 		}
-		supporters := f.tally(q)
 		for _, y := range open {
-			if supporters == nil || !f.holds(q, y, supporters) {
+			if _, perhaps := fs.holds(q, y); !perhaps {
 				continue
 			}
 			for _, x := range open {
-				if x != y && (x == q || w.r.acts[x].kind == KindQuarantineVote && w.r.proposal(x) == q) {
+				a := w.r.acts[x]
+				lift := a.kind == KindLiftQuarantine && a.target == "" && a.member == w.r.acts[q].member && w.r.past[y].has(x)
+				if x != y && (x == q || a.kind == KindQuarantineVote && w.r.proposal(x) == q || lift) {
 					reach[x].add(y)
 				}
 			}

@@ -2,6 +2,7 @@ package governance
 
 import (
 	"fmt"
+	"maps"
 	mathrand "math/rand/v2"
 	"testing"
 
@@ -238,4 +239,54 @@ func TestScenario93OneClientID(t *testing.T) {
 			t.Errorf("after a checkpoint settled one, owned: %s", owners())
 		}
 	})
+}
+
+// Whether a quarantine holds is known once what would end it is decided, not as soon as its votes are.
+//
+//	five -- f: A admits F -+-- p, v, w: C, D and E hold B -- end: something ends it -- in: B admits G
+//	                       +-- beside: F goes on
+func TestHeldOnlyIfNothingEndsIt(t *testing.T) {
+	for _, tc := range []struct {
+		name  string
+		graph string
+		steps map[string]step
+		voids map[string]Reason
+		role  Role // of G
+	}{
+		{"a manager lifts", `w -> end -> in`, map[string]step{"end": liftStep("A", "B")}, nil, Editor},
+		{
+			"voters lift", `w -> l1 -> l2 -> end -> in`,
+			map[string]step{"l1": liftStep("C", "B"), "l2": liftStep("D", "B"), "end": liftStep("E", "B")}, nil, Editor,
+		},
+		{"a voter withdraws", `w -> end -> in`, map[string]step{"end": withdrawStep("D", "p")}, nil, Editor},
+		{
+			"a voter withdraws after a later act on him", `w -> grant -> end -> in`,
+			map[string]step{"grant": grantStep("A", "D", Manager).and("B"), "end": withdrawStep("D", "p")}, nil, Editor,
+		},
+		{
+			"a removal strips the lift", `w -> end -> in
+			w -> out`,
+			map[string]step{"end": liftStep("A", "B"), "out": revokeStep("C", "A").byRoot()},
+			map[string]Reason{"end": ReasonStripped, "in": ReasonQuarantine}, None,
+		},
+		{
+			"a removal strips a voter's lift", `w -> l1 -> l2 -> end -> in
+			w -> out`,
+			map[string]step{
+				"l1": liftStep("C", "B"), "l2": liftStep("D", "B"), "end": liftStep("E", "B"), "out": revokeStep("A", "E"),
+			},
+			map[string]Reason{"end": ReasonStripped, "in": ReasonQuarantine}, None,
+		},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			tm := five(t)
+			steps := map[string]step{
+				"f": admitStep("A", "F", Editor), "p": proposeStep("C", "B", 1000), "v": voteStep("D", "p"), "w": voteStep("E", "p"),
+				"in": admitStep("B", "G", Editor), "beside": chainStep("F", 1),
+			}
+			maps.Copy(steps, tc.steps)
+			tm.draw("five -> f -> p -> v -> w\nf -> beside\n"+tc.graph, steps)
+			tm.expect(tc.voids, map[string]Role{"G": tc.role})
+		})
+	}
 }

@@ -263,58 +263,73 @@ func (c *contest) link(p int, e *entry) {
 	}
 }
 
-// heldBy adds the edges from the proposals and votes that may come into force to what they void, in this round.
-func (c *contest) heldBy() {
-	for p := range c.out {
-		c.out[p] = slices.Clone(c.fixed[p])
-	}
-	v := view{c.r.h, c.r.in, c.void, c.r.base}
-	for _, q := range c.proposals {
-		voters, enough := v.tally(q)
-		if !enough {
+// span is what the votes and lifts of quarantines amount to by what is decided so far.
+func (c *contest) span() span {
+	least, most := c.void.clone(), c.void.clone()
+	for p, i := range c.list {
+		if c.state[p] != undecided {
 			continue
 		}
-		from := append([]int{q}, c.r.h.votes[q]...)
-		for p, i := range c.list {
-			if c.state[p] != undecided || !v.holds(q, c.r.h.entries[i], voters) {
-				continue
-			}
-			for _, x := range from {
-				if k, ok := c.pos[x]; ok && k != p && c.state[k] == undecided {
-					c.out[k] = append(c.out[k], p)
-				}
-			}
+		switch e := c.r.h.entries[i]; {
+		case e.kind == KindLiftQuarantine || e.withdraws():
+			most.add(i)
+		case e.kind == KindQuarantinePropose || e.kind == KindQuarantineVote:
+			least.add(i)
+		}
+	}
+	return span{view{c.r.h, c.r.in, least, c.r.base}, view{c.r.h, c.r.in, most, c.r.base}}
+}
+
+// voidHeld voids what a quarantine holds whatever becomes of what is undecided.
+func (c *contest) voidHeld() {
+	var out []int
+	c.held(func(_, p int, surely bool) {
+		if surely {
+			out = append(out, p)
+		}
+	})
+	for _, p := range out {
+		if c.state[p] == undecided {
+			c.fall(p)
 		}
 	}
 }
 
-// voidHeld voids what quarantines hold that are in force by what is decided.
-func (c *contest) voidHeld() {
+// linkHeld adds, for this round, the edges to what a quarantine may hold: from the proposal, from its votes, and from
+// its lifts in the past of what it may hold.
+func (c *contest) linkHeld() {
+	for p := range c.out {
+		c.out[p] = slices.Clone(c.fixed[p])
+	}
+	h := c.r.h
+	c.held(func(q, p int, _ bool) {
+		e := h.entries[c.list[p]]
+		for _, x := range slices.Concat([]int{q}, h.votes[q], h.within(h.reliefs[e.author], e.past)) {
+			if k, ok := c.pos[x]; ok && k != p && c.state[k] == undecided {
+				c.out[k] = append(c.out[k], p)
+			}
+		}
+	})
+}
+
+// held tells of each proposal and each undecided event that it voids, surely or perhaps.
+func (c *contest) held(tell func(q, p int, surely bool)) {
 	if len(c.proposals) == 0 {
 		return
 	}
-	open := c.void.clone()
-	for p, i := range c.list {
-		if c.state[p] == undecided {
-			open.add(i)
-		}
-	}
-	v := view{c.r.h, c.r.in, open, c.r.base}
-	var out []int
+	s := c.span()
 	for _, q := range c.proposals {
-		voters, enough := v.tally(q)
-		if !enough {
+		sure, maybe := s.tally(q)
+		if maybe == nil {
 			continue
 		}
 		for p, i := range c.list {
-			if c.state[p] == undecided && v.holds(q, c.r.h.entries[i], voters) {
-				out = append(out, p)
+			if c.state[p] != undecided {
+				continue
 			}
-		}
-	}
-	for _, p := range out {
-		if c.state[p] == undecided {
-			c.fall(p)
+			if surely, perhaps := s.holds(q, c.r.h.entries[i], sure, maybe); perhaps {
+				tell(q, p, surely)
+			}
 		}
 	}
 }
@@ -325,7 +340,7 @@ func (c *contest) run() {
 	for left := len(c.list); left > 0; {
 		c.voidUnlawful()
 		c.voidHeld()
-		c.heldBy()
+		c.linkHeld()
 		sources := c.sources()
 		c.decide(sources)
 		left = 0
