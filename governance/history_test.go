@@ -178,3 +178,25 @@ func BenchmarkReplayWithRemovals(b *testing.B) {
 		w.h.replayAll(in)
 	}
 }
+
+// Who took the uses of an invite is said the same whether an admission is judged on top of its past or replayed with
+// what came later: admitting somebody once more takes none.
+func TestUsesAreTakenByTheFirstAdmissions(t *testing.T) {
+	h := newAbstract(1)
+	last := start(h)
+	acts := []*act{
+		{id: "i", kind: KindInviteCreate, invite: "i", role: Editor, uses: 1, hosts: []string{founder}},
+		{id: "m", kind: KindAdmit, invite: "i", role: Editor, admits: "X1"},
+		{id: "n", kind: KindAdmit, invite: "i", role: Editor, admits: "Y1"},
+		{id: "a", kind: KindAdmit, invite: "i", role: Editor, admits: "X1"}, // the lowest id
+	}
+	for k, a := range acts {
+		a.device, a.aseq, a.parents = founder, uint64(k)+2, []string{last}
+		h.add(h.entryOf(a))
+		last = a.id
+	}
+	if at, f := h.verdict(h.headsNow()).why(h, h.byID[eventID("n")]); at != stageInvite || f != because(ReasonInviteUsed, h.byID[eventID("m")]) {
+		t.Errorf("stage %v, %v", at, f)
+	}
+	checkIncrement(t, h, acts, 3004219)
+}

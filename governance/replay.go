@@ -214,8 +214,10 @@ func (r *replay) giveOut(earlier, order []int, limit int) {
 			over = append(over, i)
 			continue
 		}
-		taken[m] = true // once, however often he is admitted
-		users = append(users, i)
+		if !taken[m] { // once, however often he is admitted
+			taken[m] = true
+			users = append(users, i)
+		}
 	}
 	for _, i := range over {
 		e := r.h.entries[i]

@@ -113,7 +113,7 @@ func (h *history) extend(before *verdict, e *entry) *verdict {
 	if e.creates != none {
 		taken := h.taken(e.creates, e.past, before)
 		if invite := h.entries[e.creates].body.(*InviteCreate); !taken[e.subject] && len(taken) >= int(invite.MaxUses) {
-			return before.with(voided{e.idx, stageInvite, because(ReasonInviteUsed, h.lowest(h.users(e.creates, e.past, before)))})
+			return h.replay(e.past.with(e.idx), before.base) // which knows who took the uses
 		}
 	}
 	if e.endsAccess() { // who must know of it may be asked of the outcome
