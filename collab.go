@@ -33,6 +33,7 @@ import (
 	"sync"
 
 	"github.com/studio-whip/collab/genesis"
+	"github.com/studio-whip/collab/genesis/custodian"
 	"github.com/studio-whip/collab/identity"
 	"github.com/studio-whip/collab/internal/p2p"
 	"github.com/studio-whip/collab/internal/store"
@@ -63,6 +64,8 @@ type Node struct {
 
 	closing  sync.Once
 	closeErr error
+
+	founding sync.Mutex // one founding ceremony at a time, as the journal has one place for it
 
 	mu       sync.Mutex
 	closed   bool
@@ -208,39 +211,51 @@ func (n *Node) Projects() iter.Seq[ProjectInfo] {
 
 // Create founds a project by the ceremony c and opens it; the founder is its first manager. The root key exists in
 // memory only while Create runs. name is at most 128 bytes of UTF-8. It fails with what a custodian answered, or with
-// genesis.ErrCeremony if the ceremony or the name cannot be used; the custodians forget their shares then.
+// genesis.ErrCeremony if the ceremony or the name cannot be used; the custodians forget their shares then. Shares that a crash
+// has left behind serve nothing; the next Create erases those at the custodians that it names.
 func (n *Node) Create(ctx context.Context, name string, c Ceremony) (*Session, error) {
 	ctx, done, err := n.begin(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer done()
-	root, err := genesis.Found(ctx, n.cfg.random, n.cfg.now(), genesis.Founding{
-		Title: name, Policy: genesis.DefaultPolicy(), Identity: n.self.Identity, Device: n.self.Device, Ceremony: c,
-	})
+	n.founding.Lock()
+	defer n.founding.Unlock()
+	notes := custodian.Journal(n.home.vault)
+	undone, err := genesis.ResumeFounding(ctx, notes, n.founded, slices.Clone(c.Custodians))
 	if err != nil {
+		return nil, n.wrap("undo an interrupted ceremony", err)
+	}
+	if len(undone.Left) > 0 {
+		n.cfg.logger.Warn("collab: shares of a ceremony that was interrupted are not erased; they serve nothing", "left", len(undone.Left))
+	}
+	var s *Session
+	_, err = genesis.Found(ctx, n.cfg.random, n.cfg.now(), genesis.Founding{
+		Title: name, Policy: genesis.DefaultPolicy(), Identity: n.self.Identity, Device: n.self.Device, Ceremony: c, Journal: notes,
+		Store: func(ctx context.Context, root *genesis.Root) (err error) {
+			s, err = n.open(ctx, root.Project, func(cfg membership.Config) (*membership.Project, error) {
+				return n.registry.Found(ctx, cfg, root)
+			})
+			return err
+		},
+	})
+	switch {
+	case s == nil:
 		return nil, n.wrap("genesis ceremony", err)
+	case err != nil: // the project is there and so are its shares; the next Create clears the note
+		s.log.Warn("collab: project founded, but where its shares lie is not noted", "err", err)
+	default:
+		s.log.Info("collab: project founded")
 	}
-	s, err := n.open(ctx, root.Project, func(cfg membership.Config) (*membership.Project, error) {
-		return n.registry.Found(ctx, cfg, root)
-	})
-	if err != nil {
-		return nil, errors.Join(err, wrap("take back the shares", forgetShares(ctx, root, c.Custodians)))
-	}
-	s.log.Info("collab: project founded")
 	return s, nil
 }
 
-// forgetShares takes back the shares of a project that did not come to be, even if ctx has ended.
-func forgetShares(ctx context.Context, root *genesis.Root, custodians []Custodian) error {
-	var errs []error
-	for i, c := range custodians {
-		ref := genesis.ShareRef{Project: root.Project, Ceremony: root.ShareSets[0].Ceremony, X: byte(i + 1)}
-		if err := c.Forget(context.WithoutCancel(ctx), ref); err != nil {
-			errs = append(errs, &genesis.ShareError{Custodian: c.Label(), Err: err})
-		}
+// founded returns a project's founding, nil if it certainly was not completed here: its shares can go then.
+func (n *Node) founded(id ProjectID) *genesis.Root {
+	if known, err := n.home.has(id); err == nil && !known {
+		return nil
 	}
-	return errors.Join(errs...)
+	return &genesis.Root{Project: id, N: 1}
 }
 
 // OpenProject reopens a project that is on this device; it works offline. A project that is open already gives the

@@ -1,11 +1,16 @@
 package collab
 
 import (
+	"context"
+	"crypto/rand"
 	"errors"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/studio-whip/collab/genesis"
+	"github.com/studio-whip/collab/genesis/custodian"
+	"github.com/studio-whip/collab/internal/cost"
 	"github.com/studio-whip/collab/keystore/memory"
 )
 
@@ -76,5 +81,51 @@ func TestRefreshAndRekey(t *testing.T) {
 	}
 	if err := bob.s.MarkKnown(t.Context(), stick); !errors.Is(err, ErrNoShare) {
 		t.Errorf("who holds no root: %v", err)
+	}
+}
+
+// TestCreateAfterACrash founds a project where the ceremony of another was interrupted after its shares were kept: these
+// are gone, and the device knows from the start where its own shares lie.
+func TestCreateAfterACrash(t *testing.T) {
+	ada := newPlayer(t, "Ada")
+	n := ada.Node
+	cost.ForTests(t)
+	stick := t.TempDir()
+	c := Ceremony{Threshold: 2, Custodians: []Custodian{KeyStoreCustodian(memory.New()), FileCustodian(filepath.Join(stick, "share"))}}
+
+	var lost genesis.ShareRef
+	func() {
+		defer func() { _ = recover() }()
+		_, err := genesis.Found(t.Context(), rand.Reader, time.Now(), genesis.Founding{
+			Title: "lost", Policy: genesis.DefaultPolicy(), Identity: n.self.Identity, Device: n.self.Device, Ceremony: c,
+			Journal: custodian.Journal(n.home.vault),
+			Store: func(_ context.Context, root *genesis.Root) error {
+				lost = genesis.ShareRef{Project: root.Project, Ceremony: root.ShareSets[0].Ceremony, X: 1}
+				panic("power failure")
+			},
+		})
+		t.Errorf("it went on: %v", err)
+	}()
+	if share, err := c.Custodians[0].Recall(t.Context(), lost); err != nil || len(share) == 0 {
+		t.Fatalf("the crash left no share: %v", err)
+	}
+
+	s, err := n.Create(t.Context(), "found", c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Custodians[0].Recall(t.Context(), lost); !errors.Is(err, ErrNoShare) {
+		t.Errorf("a share of the lost project: %v", err)
+	}
+	for _, h := range s.CheckShares(t.Context(), c.Custodians) {
+		if h.Err != nil {
+			t.Errorf("drill at %s: %v", h.Custodian, h.Err)
+		}
+	}
+	if err := s.MarkKnown(t.Context(), c.Custodians[1]); err != nil {
+		t.Error(err)
+	}
+	if got, err := s.ShareCondition(t.Context()); err != nil || got.Owed != OwedRefresh {
+		t.Errorf("%+v, %v", got, err)
 	}
 }
