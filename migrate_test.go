@@ -1,11 +1,13 @@
 package collab
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -170,6 +172,42 @@ func TestMigrate(t *testing.T) {
 	eve.join(t, ada)
 	version(t, 3, ada, eve)
 	agree(t, ada, bob, cleo, dora, eve)
+	// What each of them exports says how the root has moved.
+	for _, p := range []*player{ada, dora, eve} {
+		p.audited(t, first, second, [][]MemberID{{ada.s.Me().ID}, team.Holders, {bob.s.Me().ID, cleo.s.Me().ID}})
+	}
+}
+
+// audited exports the project and expects the file to name both moves of the root.
+func (p *player) audited(t *testing.T, first, second RootID, holders [][]MemberID) {
+	t.Helper()
+	var file bytes.Buffer
+	if err := p.s.ExportAudit(t.Context(), &file); err != nil {
+		t.Fatal(err)
+	}
+	r, err := VerifyAudit(bytes.NewReader(file.Bytes()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Root != p.s.Status().Root || r.RootVersion != 3 || len(r.Migrations) != 2 || len(r.RootFork)+len(r.LateForks)+len(r.RootDisputed) > 0 {
+		t.Fatalf("%s exports %+v", p.Identity().Name, r)
+	}
+	for _, h := range holders {
+		slices.SortFunc(h, func(a, b MemberID) int { return bytes.Compare(a[:], b[:]) })
+	}
+	for k, m := range r.Migrations {
+		from, to := []RootID{first, second}[k], []RootID{second, r.Root}[k]
+		if m.From != from || m.To != to || int(m.Version) != k+2 || !m.Counts || m.After < 1 || m.Knows < 1 ||
+			!slices.Equal(m.Old.Members, holders[k]) || !slices.Equal(m.New.Members, holders[k+1]) || m.New.Threshold != 2 {
+			t.Errorf("%s exports move %d as %+v", p.Identity().Name, k, m)
+		}
+	}
+	bad := bytes.Clone(file.Bytes())
+	at := bytes.Index(bad, p.s.membership.RootRecords()[1])
+	bad[at+len(p.s.membership.RootRecords()[1])-1] ^= 1
+	if _, err := VerifyAudit(bytes.NewReader(bad)); err == nil || !strings.Contains(err.Error(), "record 1 (root record)") {
+		t.Errorf("a changed root record: %v", err)
+	}
 }
 
 // A solo root goes to another solo ceremony at once; what the old shares then sign is refused or has no effect.

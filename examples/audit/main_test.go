@@ -37,3 +37,20 @@ func TestAudit(t *testing.T) {
 		t.Error("a file that is not there was verified")
 	}
 }
+
+// A history in which the root has moved twice, beside a rival, is told with old and new holders.
+func TestMovedRoot(t *testing.T) {
+	var out strings.Builder
+	if err := run(&out, filepath.Join("..", "..", "testdata", "governance", "audit-moved.clba")); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"of version 3\n", "root version 2, ", "because \"A goes on leave\"", "held by 1 of B (", "before  1 of A (", "root version 3, ",
+		"held by 1 of C (", "before  1 of B (", "settled up to version 2, by the managers' checkpoint up to version 2", "late fork: ",
+		"none      V", "one of two that a device signed",
+	} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("%q is missing in\n%s", want, out.String())
+		}
+	}
+}
