@@ -295,8 +295,12 @@ func (w *weighing) attempt() {
 		}
 	}
 	for {
-		w.unlawful()
-		w.quarantine()
+		for changed := true; changed; {
+			before := w.v
+			w.unlawful()
+			w.quarantine()
+			changed = w.v != before
+		}
 		open := w.open()
 		if len(open) == 0 {
 			return

@@ -290,3 +290,19 @@ func TestHeldOnlyIfNothingEndsIt(t *testing.T) {
 		})
 	}
 }
+
+// What rests on a removal falls in the same round as the removal that a quarantine holds, before anything else is
+// decided on it.
+//
+//	f -+-- p, v, w: C, E and A hold B
+//	   +-- out: B removes D -- again: the root admits D once more -- use: D goes on
+func TestAdmittedAgainAfterAHeldRemoval(t *testing.T) {
+	tm := five(t)
+	tm.draw(`
+		five -> f -> p -> v -> w
+		f -> out -> again -> use`, map[string]step{
+		"f": admitStep("A", "F", Editor), "p": proposeStep("C", "B", 1000), "v": voteStep("E", "p"), "w": voteStep("A", "p"),
+		"out": revokeStep("B", "D"), "again": admitStep("F", "D", Viewer).byRoot(), "use": chainStep("D", 1),
+	})
+	tm.expect(map[string]Reason{"out": ReasonQuarantine, "again": ReasonPresent}, map[string]Role{"D": Editor})
+}

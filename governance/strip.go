@@ -280,8 +280,8 @@ func (c *contest) span() span {
 	return span{view{c.r.h, c.r.in, least, c.r.base}, view{c.r.h, c.r.in, most, c.r.base}}
 }
 
-// voidHeld voids what a quarantine holds whatever becomes of what is undecided.
-func (c *contest) voidHeld() {
+// voidHeld voids what a quarantine holds whatever becomes of what is undecided, and reports whether there was any.
+func (c *contest) voidHeld() bool {
 	var out []int
 	c.held(func(_, p int, surely bool) {
 		if surely {
@@ -293,6 +293,7 @@ func (c *contest) voidHeld() {
 			c.fall(p)
 		}
 	}
+	return len(out) > 0
 }
 
 // linkHeld adds, for this round, the edges to what a quarantine may hold: from the proposal, from its votes, and from
@@ -338,8 +339,8 @@ func (c *contest) held(tell func(q, p int, surely bool)) {
 func (c *contest) run() {
 	c.enforceCarries()
 	for left := len(c.list); left > 0; {
-		c.voidUnlawful()
-		c.voidHeld()
+		for c.voidUnlawful(); c.voidHeld(); c.voidUnlawful() {
+		}
 		c.linkHeld()
 		sources := c.sources()
 		c.decide(sources)
