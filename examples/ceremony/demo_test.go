@@ -38,7 +38,7 @@ func checkPlayed(t *testing.T, out string, err error) {
 	for _, want := range []string{
 		"- keychain: ", "- token: in software", "kept and read back: token 1001", "there and good: recovery phrase",
 		"the keychain alone: 1 part, 2 are needed", "what you should make: new shares", "version 2 now",
-		"what you should make: nothing", "found in an empty folder", "version 3 now", "\nok\n",
+		"what you should make: nothing", "found in an empty folder", "version 3 now", "version 4 now: three people", "1 signature is missing", "\nok\n",
 	} {
 		if !strings.Contains(out, want) {
 			t.Errorf("it does not say %q", want)

@@ -1,5 +1,5 @@
 // Ceremony rehearses, at a terminal, how one person keeps the master key of a project: making it, the drill, the loss of
-// one part, the loss of the whole computer, new parts.
+// one part, the loss of the whole computer, new parts, and how three people take over.
 //
 //	ceremony -stick FOLDER     with this computer's keychain and a YubiKey (built with -tags piv), or a file in its place
 //	ceremony -demo             unattended, with a keychain of its own where one is installed and a token in software

@@ -34,7 +34,7 @@ type step struct {
 	do    func(*rehearsal, context.Context) error
 }
 
-// steps are played in this order. A scene in which the key goes over to several people belongs before the last one.
+// steps are played in this order.
 var steps = []step{
 	{"Make the key", whyMake, (*rehearsal).make},
 	{"Try the three parts", whyDrill, (*rehearsal).drill},
@@ -42,25 +42,26 @@ var steps = []step{
 	{"Make new parts", whyReplace, (*rehearsal).replace},
 	{"Lose the whole computer", whyLoseAll, (*rehearsal).loseComputer},
 	{"Settle on the new computer", whySettle, (*rehearsal).settle},
+	{"Hand over to a team", whyTeam, (*rehearsal).team},
 }
 
 func newRehearsal(p *parts, who person, out io.Writer) (*rehearsal, error) {
 	r := &rehearsal{parts: p, who: who, out: out, journal: custodian.Journal(p.keychain)}
 	r.phrase = custodian.Phrase(who.phrase, filepath.Join(p.stick, "collab-recovery"))
-	founder, err := newFounder()
+	founder, err := newFounder("Rehearsal")
 	r.founder = founder
 	return r, err
 }
 
 // newFounder makes up who founds the project; a collab.Node has an identity of its own.
-func newFounder() (f genesis.Founding, err error) {
+func newFounder(name string) (f genesis.Founding, err error) {
 	var seeds [2]identity.Seed
 	for i := range seeds {
 		_, _ = rand.Read(seeds[i][:]) // never fails
 		defer seeds[i].Wipe()
 	}
 	key := identity.NewIdentityKey(seeds[0])
-	id, err := identity.NewIdentityCert(key, "Rehearsal", wire.ID{1}, time.Now())
+	id, err := identity.NewIdentityCert(key, name, wire.ID{1}, time.Now())
 	if err != nil {
 		return f, err
 	}
