@@ -116,6 +116,7 @@ func TestGuestOfAnEndedInvite(t *testing.T) {
 	}
 	r.end(invite)
 	mustBeReset(t, c, "echo")
+	eventually(t, "the joiner hears of the end", func() bool { return len(j.Connected()) == 0 }) // else Dial gives the old one
 	if _, err := j.Dial(timeout(t), to); err == nil {
 		t.Error("the ended invite still connects")
 	}
