@@ -169,6 +169,13 @@ type load struct{ now, peak int }
 
 func (l *load) add(n int) { l.now += n; l.peak = max(l.peak, l.now) }
 
+// allTold reports whether OnPeer is told of nothing else yet.
+func (b *bench) allTold() bool {
+	b.Coordinator.mu.Lock()
+	defer b.Coordinator.mu.Unlock()
+	return len(b.Coordinator.told) == 0
+}
+
 // try runs a test with n devices besides this one, which is the first or the last by identifier.
 func try(t *testing.T, n int, first bool, test func(*testing.T, *bench)) {
 	t.Helper()
@@ -187,7 +194,7 @@ func try(t *testing.T, n int, first bool, test func(*testing.T, *bench)) {
 			Rounds:  []Round{{"first", b.run}, {"second", func(context.Context, identity.DeviceID) error { return nil }}},
 			Brought: func(identity.DeviceID) uint64 { return b.brought.Load() },
 			OnPeer: func(device identity.DeviceID, online bool) {
-				if slices.Contains(b.Online(), device) != online && len(b.Coordinator.told) == 0 {
+				if slices.Contains(b.Online(), device) != online && b.allTold() {
 					t.Errorf("OnPeer says %v of %s, Online another thing", online, device.Short())
 				}
 				b.note(&b.told, device, online)
