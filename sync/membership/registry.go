@@ -203,31 +203,37 @@ func (r *Registry) leaveExchange(d identity.DeviceID) {
 	}
 }
 
-// serveEvents answers a member's exchange. Whatever is wrong, an unknown project or a forbidden one, the stream is
-// reset without a byte.
-func (r *Registry) serveEvents(ctx context.Context, s *p2p.Stream) {
+// serveEvents answers a member's exchange of events.
+func (r *Registry) serveEvents(_ context.Context, s *p2p.Stream) {
+	var h hello
+	named := func() genesis.ProjectID { return h.Project }
+	r.serveExchange(s, "events", &h, named, func(p *Project) error { return p.follow(s, s.Device(), &h) })
+}
+
+// serveExchange reads a member's hello and lets answer go on in the project that it names. Whatever is wrong, an unknown
+// project or a forbidden one, the stream is reset without a byte.
+func (r *Registry) serveExchange(s *p2p.Stream, of string, hello checker, project func() genesis.ProjectID, answer func(*Project) error) {
 	if !r.enterExchange(s.Device()) {
 		_ = s.Reset()
 		return
 	}
 	defer r.leaveExchange(s.Device())
 	_ = s.SetDeadline(time.Now().Add(exchangeTime))
-	var h hello
-	if err := receive(s, &h); err != nil {
+	if err := receive(s, hello); err != nil {
 		_ = s.Reset()
 		return
 	}
-	p := r.project(h.Project)
+	p := r.project(project())
 	if p == nil || !p.allowed(s.Device()) {
 		_ = s.Reset()
 		return
 	}
-	err := p.within("serve events", func(ctx context.Context) error {
+	err := p.within("serve "+of, func(ctx context.Context) error {
 		defer context.AfterFunc(ctx, func() { _ = s.Reset() })()
-		return p.follow(s, s.Device(), &h)
+		return answer(p)
 	})
 	if err != nil {
-		r.cfg.Logger.Debug("membership: exchange", "device", s.Device().Short(), "err", err)
+		r.cfg.Logger.Debug("membership: exchange of "+of, "device", s.Device().Short(), "err", err)
 		_ = s.Reset()
 	}
 }

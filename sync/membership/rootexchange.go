@@ -44,32 +44,11 @@ func (b *rootBatch) check() error {
 	return nil
 }
 
-// serveRoots answers a member's exchange of root records, as serveEvents does for events.
-func (r *Registry) serveRoots(ctx context.Context, s *p2p.Stream) {
-	if !r.enterExchange(s.Device()) {
-		_ = s.Reset()
-		return
-	}
-	defer r.leaveExchange(s.Device())
-	_ = s.SetDeadline(time.Now().Add(exchangeTime))
+// serveRoots answers a member's exchange of root records.
+func (r *Registry) serveRoots(_ context.Context, s *p2p.Stream) {
 	var h rootHello
-	if err := receive(s, &h); err != nil {
-		_ = s.Reset()
-		return
-	}
-	p := r.project(h.Project)
-	if p == nil || !p.allowed(s.Device()) {
-		_ = s.Reset()
-		return
-	}
-	err := p.within("serve root records", func(ctx context.Context) error {
-		defer context.AfterFunc(ctx, func() { _ = s.Reset() })()
-		return p.followRoots(s, s.Device(), &h)
-	})
-	if err != nil {
-		r.cfg.Logger.Debug("membership: exchange of root records", "device", s.Device().Short(), "err", err)
-		_ = s.Reset()
-	}
+	named := func() genesis.ProjectID { return h.Project }
+	r.serveExchange(s, "root records", &h, named, func(p *Project) error { return p.followRoots(s, s.Device(), &h) })
 }
 
 // exchangeRoots brings the root's records, proposals and offers up to date with a device. Events come after them, because
