@@ -9,7 +9,7 @@ import (
 // replica allocates nothing of its own, and a loaded document takes little more memory than its content.
 func TestAllocations(t *testing.T) {
 	if testing.Short() {
-		t.Skip("measures memory")
+		t.Skip("measures memory, which takes a while: not with -short")
 	}
 	a, b := New(WithClientID(1)), New(WithClientID(2))
 	var updates [][]byte

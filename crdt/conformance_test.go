@@ -84,7 +84,7 @@ type live struct {
 func TestLiveConformance(t *testing.T) {
 	base, err := strconv.ParseUint(os.Getenv("COLLAB_CONFORMANCE_SEED"), 10, 32)
 	if err != nil {
-		t.Skip("COLLAB_CONFORMANCE_SEED is not set")
+		t.Skip("needs Node and a seed: make conformance")
 	}
 	one, two := startYjs(t), startYjs(t)
 	kinds := []string{"text", "map", "array", "xml", "rich", "mixed"}

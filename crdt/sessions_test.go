@@ -230,7 +230,7 @@ func (s *sessions) playAll(t testing.TB) *replicas {
 func TestYjsSessions(t *testing.T) {
 	seed, err := strconv.ParseUint(os.Getenv("COLLAB_CONFORMANCE_SEED"), 10, 32)
 	if err != nil {
-		t.Skip("COLLAB_CONFORMANCE_SEED is not set")
+		t.Skip("needs Node and a seed: make conformance")
 	}
 	all := loadSessions(t)
 	for agents := 2; agents < 4; agents++ {

@@ -53,7 +53,7 @@ func undoExtras(t testing.TB) (out []extra) {
 func TestYjsUndo(t *testing.T) {
 	var scenarios []undoScenario
 	if !loadExtras(t, "undo", &scenarios) {
-		t.Skip("no recordings")
+		t.Skip("the fixtures given have no recordings of undo")
 	}
 	exact := 0
 	for _, sc := range scenarios {

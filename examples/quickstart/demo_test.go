@@ -62,7 +62,7 @@ func checkEmpty(t *testing.T, dir string) {
 // TestDemo runs the whole demonstration, and once more to end it in the middle: no process and no file is left.
 func TestDemo(t *testing.T) {
 	if testing.Short() {
-		t.Skip("takes several seconds")
+		t.Skip("takes several seconds: not with -short")
 	}
 	binary := buildQuickstart(t)
 	joined := regexp.MustCompile(`Cleo joined from process (\d+)`)

@@ -257,7 +257,7 @@ func TestRecoveryFileCaps(t *testing.T) {
 // New phrases cost what the documentation says: 256 MiB, three passes, four lanes.
 func TestPhraseCost(t *testing.T) {
 	if testing.Short() {
-		t.Skip("takes 256 MiB and some seconds")
+		t.Skip("takes 256 MiB and some seconds: not with -short")
 	}
 	p := new(person)
 	c := Phrase(p.ask, filepath.Join(t.TempDir(), "recovery")).(*phrase)
