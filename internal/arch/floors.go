@@ -48,6 +48,7 @@ var floors = map[string]int{
 	"internal/p2p":                     3,
 	"governance":                       4,
 	"governance/epoch":                 4,
+	"internal/testbed/forge":           5, // for tests
 	"invite":                           5,
 	"sync/envelope":                    5,
 	"sync/membership":                  6,
