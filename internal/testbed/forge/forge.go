@@ -48,6 +48,21 @@ type Core struct {
 
 // Sign returns the event as it travels, and its id. It panics if On does not hold Parents.
 func (a Act) Sign() ([]byte, governance.EventID) {
+	core := a.Core()
+	signed := wire.Signed{Core: core}
+	for _, s := range append([]governance.Author{a.Author}, a.cosigners()...) {
+		signed.Sigs = append(signed.Sigs, s.Keys.DK.Sign(sign.Event, core))
+	}
+	return wire.Marshal(signed), governance.EventID(derive.ID(string(sign.Event), core))
+}
+
+// cosigners lists those who sign beside the author in the order of their signatures.
+func (a Act) cosigners() []governance.Author {
+	return slices.SortedFunc(slices.Values(a.With), func(x, y governance.Author) int { return bytes.Compare(x.Device[:], y.Device[:]) })
+}
+
+// Core returns what Sign signs.
+func (a Act) Core() []byte {
 	parents := slices.Clone(a.Parents)
 	if parents == nil {
 		parents = a.On.Heads()
@@ -67,21 +82,14 @@ func (a Act) Sign() ([]byte, governance.EventID) {
 	}
 	c.Aseq, c.Aprev = a.last(parents, a.Author.Device)
 	c.Aseq++
-	signers := slices.Clone(a.With)
-	slices.SortFunc(signers, func(x, y governance.Author) int { return bytes.Compare(x.Device[:], y.Device[:]) })
-	for _, s := range signers {
+	for _, s := range a.cosigners() {
 		n, _ := a.last(parents, s.Device)
 		c.Cosigners = append(c.Cosigners, governance.Cosigner{Device: s.Device, Aseq: n})
 	}
 	if a.Edit != nil {
 		a.Edit(&c)
 	}
-	core := wire.Marshal(c)
-	signed := wire.Signed{Core: core}
-	for _, s := range append([]governance.Author{a.Author}, signers...) {
-		signed.Sigs = append(signed.Sigs, s.Keys.DK.Sign(sign.Event, core))
-	}
-	return wire.Marshal(signed), governance.EventID(derive.ID(string(sign.Event), core))
+	return wire.Marshal(c)
 }
 
 // last returns the number and the id of a device's last event in the closure of heads.
