@@ -45,18 +45,19 @@ type room struct {
 
 var people sync.Map // name -> membership.Self, as making keys takes time
 
+func seedOf(name string, n byte) identity.Seed {
+	return identity.Seed(bytes.Repeat(append([]byte(name + "        ")[:15], n), 2))
+}
+
 func selfOf(t testing.TB, name string) membership.Self {
 	t.Helper()
 	if s, ok := people.Load(name); ok {
 		return s.(membership.Self)
 	}
-	seed := func(n byte) identity.Seed {
-		return identity.Seed(bytes.Repeat(append([]byte(name + "        ")[:15], n), 2))
-	}
-	ik := identity.NewIdentityKey(seed(1))
+	ik := identity.NewIdentityKey(seedOf(name, 1))
 	id, err := identity.NewIdentityCert(ik, name, wire.ID{1}, time.Unix(1_800_000_000, 0))
 	must(t, err)
-	keys := identity.NewDeviceKeys(seed(2))
+	keys := identity.NewDeviceKeys(seedOf(name, 2))
 	device, err := identity.NewDeviceCert(ik, id.Member(), keys, 30)
 	must(t, err)
 	s := membership.Self{Identity: id, Device: device, Keys: keys}
@@ -209,10 +210,19 @@ func (n *node) connect(other *node) {
 // linked waits until both ends see their connection.
 func (n *node) linked(other *node) {
 	n.t.Helper()
-	sees := func(a, b *node) bool {
-		return slices.ContainsFunc(a.host.Connected(), func(p p2p.Peer) bool { return p.Device == b.device() && p.Class == p2p.Member })
-	}
-	eventually(n.t, n.name+" and "+other.name+" are connected", func() bool { return sees(n, other) && sees(other, n) })
+	eventually(n.t, n.name+" and "+other.name+" are connected", func() bool { return n.sees(other) && other.sees(n) })
+}
+
+// sees reports whether n has a connection to another node's device as a member.
+func (n *node) sees(other *node) bool {
+	return slices.ContainsFunc(n.host.Connected(), func(p p2p.Peer) bool { return p.Device == other.device() && p.Class == p2p.Member })
+}
+
+// apart ends the connection to another node.
+func (n *node) apart(other *room) {
+	n.t.Helper()
+	n.host.Disconnect(other.device())
+	eventually(n.t, n.name+" and "+other.name+" are apart", func() bool { return !n.sees(other.node) && !other.sees(n) })
 }
 
 // meet brings governance on both sides up to date.
