@@ -16,13 +16,12 @@ import (
 // settled. What conflicts with a settled record is never in force (a late fork). A record that another one abandons does
 // not count, unless it is settled.
 type Chain struct {
-	first  *link
-	links  map[RootID]*link
-	rivals int // links that were not in force when they came
-	ahead  map[RootID]held
-	bytes  int    // of what is held
-	pin    RootID // the newest settled version; may not have come yet
-	view   ChainView
+	first *link
+	links map[RootID]*link
+	ahead map[RootID]held
+	bytes int    // of what is held
+	pin   RootID // the newest settled version; may not have come yet
+	view  ChainView
 }
 
 // link is a verified record in its place.
@@ -152,17 +151,27 @@ func (c *Chain) take(prev RootID, raw []byte, again bool) (*link, error) {
 		return nil, fmt.Errorf("genesis: root record after version %d: %w", parent.root.N, err)
 	}
 	l := &link{root: root, parent: parent, upgrade: err}
-	if len(parent.next) > 0 || !slices.Contains(c.view.Versions, parent.root) {
-		if !again && root.ID != c.pin && (len(parent.next) >= maxSiblings || c.rivals >= maxRivals) {
-			return nil, fmt.Errorf("%w: version %d", ErrTooManyRivals, root.N)
-		}
-		c.rivals++
+	rival := len(parent.next) > 0 || !slices.Contains(c.view.Versions, parent.root)
+	if rival && !again && root.ID != c.pin && (len(parent.next) >= maxSiblings || c.rivals() >= c.mostRivals()) {
+		return nil, fmt.Errorf("%w: version %d", ErrTooManyRivals, root.N)
 	}
 	at, _ := slices.BinarySearchFunc(parent.next, root.ID, func(x *link, id RootID) int { return bytes.Compare(x.root.ID[:], id[:]) })
 	parent.next = slices.Insert(parent.next, at, l)
 	c.links[root.ID] = l
 	delete(c.ahead, root.ID)
 	return l, nil
+}
+
+// rivals is how many records are not in force.
+func (c *Chain) rivals() int { return len(c.links) - len(c.view.Versions) }
+
+// mostRivals is how many of them are kept. Until the settled version has come nothing after version 1 is in force, and
+// what leads to it is among them.
+func (c *Chain) mostRivals() int {
+	if c.links[c.pin] == nil {
+		return maxAwaited
+	}
+	return maxRivals
 }
 
 // hold keeps a record whose predecessor is missing, if it fits: what is furthest ahead gives way.

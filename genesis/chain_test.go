@@ -352,6 +352,32 @@ func TestChainIsBounded(t *testing.T) {
 	}
 }
 
+// A newcomer whose code names a late version walks all the way to it, whatever old holders have put beside the way; what
+// has come to be in force is no rival any more, so that a fork is seen afterwards.
+func TestManyVersionsBeforeThePin(t *testing.T) {
+	first := firstRoot(t, 1)
+	p := people(1)
+	rival := next(t, first, p, p, nonce(2))
+	c := NewChain(first)
+	var records []*Root
+	parent := first
+	for range maxRivals + 20 {
+		parent = next(t, parent, p, p, nonce(1))
+		records = append(records, parent)
+	}
+	if err := c.Settle(parent.ID); err != nil {
+		t.Fatal(err)
+	}
+	add(t, c, rival)
+	add(t, c, records...)
+	at(t, c, parent)
+	a, b := next(t, parent, p, p, nonce(3)), next(t, parent, p, p, nonce(4))
+	add(t, c, a, b)
+	if v := c.View(); v.Fork == nil || len(v.Fork.Records) != 2 || len(v.Late) != 1 {
+		t.Errorf("fork %v, late forks %v", v.Fork, v.Late)
+	}
+}
+
 // A chain is read back from what it had taken: in any number of rivals, and of versions before the one that is settled.
 func TestChainRestore(t *testing.T) {
 	first := firstRoot(t, 1)

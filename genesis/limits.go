@@ -34,7 +34,8 @@ const (
 // Caps of what a chain keeps besides the records in force.
 const (
 	maxSiblings   = 16      // records that follow one record
-	maxRivals     = 64      // records that were not in force when they came
+	maxRivals     = 64      // records that are not in force,
+	maxAwaited    = 1024    // or so many while the settled version has not come
 	maxAhead      = 32      // records that wait for those before them
 	maxAheadBytes = 4 << 20 // their sizes together
 )
