@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
 	"slices"
 	"time"
 
@@ -117,49 +116,6 @@ func (s *Session) spreadRecords(ctx context.Context, to []Custodian) error {
 	return wrap("migrate the root: it has moved, but a custodian lacks its record", err)
 }
 
-// Proposals yields the open proposals that this device knows.
-func (s *Session) Proposals() iter.Seq[Proposal] {
-	return func(yield func(Proposal) bool) {
-		for _, p := range s.proposals() {
-			if !yield(p) {
-				return
-			}
-		}
-	}
-}
-
-func (s *Session) proposals() []Proposal {
-	var out []Proposal
-	for _, x := range s.membership.RootProposals() {
-		p := Proposal{
-			ID: ProposalID(x.ID), Kind: ProposalRoot, Reason: x.Next.Reason, Threshold: int(x.Next.Policy.Threshold),
-			By: x.By, Waiting: x.Now, Needed: x.Before, Mine: x.Mine, Ends: x.Expires,
-		}
-		for _, h := range x.Next.Holders {
-			p.Holders = append(p.Holders, h.Member)
-		}
-		out = append(out, p)
-	}
-	return out
-}
-
-// Vote signs a proposal with this device's owner's root key, whose shares are asked of from: the custodians of the key
-// that the owner holds, of the one that he has offered, or of both. Once nobody's signature is missing the new root record
-// is made, by whoever sees that first, and is in force everywhere. With approve false the proposal is put away here, and not shown
-// again while the session lives; others are not told.
-//
-// It fails with [ErrNoProposal], [ErrDenied] if the owner holds no key for it, or has signed another proposal that this one
-// does not withdraw, or if who brought it is no member any more, or with *[QuorumError].
-func (s *Session) Vote(ctx context.Context, p ProposalID, approve bool, from ...Custodian) error {
-	if err := s.alive(); err != nil {
-		return err
-	}
-	if !approve {
-		return wrap("put a proposal away", s.membership.DeclineRoot(genesis.RootID(p)))
-	}
-	return wrap("sign a proposal", s.membership.SignRoot(ctx, genesis.RootID(p), slices.Clone(from)))
-}
-
 // PinRoot settles a version of the root record on this device, against what was settled before if need be. It is for
 // people who have compared the id ([Status], [SecurityAlert]) with somebody they trust: after a fork of the root, or to keep
 // old holders from ever signing another record in its place. It fails with [ErrNoProposal] if no such record is held.
@@ -197,14 +153,6 @@ func (s *Session) rootChanged(before, after membership.RootStatus) {
 	if after.View.Upgrade != nil && before.View.Upgrade == nil {
 		s.rootAlert(AlertRootVersion, after.View.Upgrade.Error())
 	}
-	told := map[ProposalID]int{}
-	for _, p := range s.proposals() {
-		told[p.ID] = p.Needed + len(p.Waiting)
-		if was, ok := s.proposed[p.ID]; !ok || was != told[p.ID] {
-			s.events.Send(ProposalChanged{Proposal: p})
-		}
-	}
-	s.proposed = told
 }
 
 func (s *Session) rootAlert(kind AlertKind, detail string) {

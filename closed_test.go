@@ -64,14 +64,18 @@ func TestAfterClose(t *testing.T) {
 			_, _, err := s.Coverage(collab.EventID{})
 			return err
 		},
-		"Session.ExportAudit":      func() error { return s.ExportAudit(ctx, io.Discard) },
-		"Session.Doc":              func() error { return of(s.Doc(ctx, "script")) },
-		"Session.Err":              s.Err,
-		"Session.Explain":          func() error { return of(s.Explain(collab.EventID{})) },
-		"Session.Invite":           func() error { return of(s.Invite(ctx, collab.InviteOptions{})) },
-		"Session.ReadEdit":         func() error { return of(s.ReadEdit(nil)) },
-		"Session.OfferToHold":      func() error { return s.OfferToHold(ctx, collab.Ceremony{}) },
-		"Session.PinRoot":          func() error { return s.PinRoot(ctx, collab.RootID{}) },
+		"Session.ExportAudit":    func() error { return s.ExportAudit(ctx, io.Discard) },
+		"Session.Doc":            func() error { return of(s.Doc(ctx, "script")) },
+		"Session.Err":            s.Err,
+		"Session.Explain":        func() error { return of(s.Explain(collab.EventID{})) },
+		"Session.Invite":         func() error { return of(s.Invite(ctx, collab.InviteOptions{})) },
+		"Session.ReadEdit":       func() error { return of(s.ReadEdit(nil)) },
+		"Session.OfferToHold":    func() error { return s.OfferToHold(ctx, collab.Ceremony{}) },
+		"Session.PinRoot":        func() error { return s.PinRoot(ctx, collab.RootID{}) },
+		"Session.LiftQuarantine": func() error { return s.LiftQuarantine(ctx, collab.MemberID{1}) },
+		"Session.ProposeQuarantine": func() error {
+			return of(s.ProposeQuarantine(ctx, collab.MemberID{1}, ""))
+		},
 		"Session.Vote":             func() error { return s.Vote(ctx, collab.ProposalID{}, true) },
 		"Session.MarkKnown":        func() error { return s.MarkKnown(ctx, collab.FileCustodian("nowhere")) },
 		"Session.Refresh":          func() error { return s.Refresh(ctx, nil, collab.Ceremony{}) },

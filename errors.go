@@ -38,6 +38,12 @@ var (
 	ErrUnknownProject = errors.New("collab: no such project on this device")
 	// ErrDenied means that a role or a rule forbids it, or that the host of an invite refused: ask a manager.
 	ErrDenied = errors.New("collab: not permitted")
+	// ErrQuarantined means that a vote of the members holds this device's owner back: until it ends he proposes, votes and
+	// admits nothing, and what a member of at least his role has voted for also voids what he takes from others.
+	ErrQuarantined = fmt.Errorf("%w while in quarantine", ErrDenied)
+	// ErrNoQuorum means that no number of votes could decide it, as too few members may vote. Two people cannot hold each other
+	// back; a mute hides somebody on this device alone.
+	ErrNoQuorum = errors.New("collab: too few members may vote")
 	// ErrRevoked means that this device's owner was removed from the project: what is here can still be read; ask a
 	// manager for a new invite.
 	ErrRevoked = errors.New("collab: removed from the project")

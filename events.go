@@ -22,7 +22,7 @@ type (
 		Peer   string
 		Reason error
 	}
-	// MemberChanged says that somebody joined or was removed, or that a role changed. When it says of this device's owner
+	// MemberChanged says that somebody joined, left or was removed, that a role changed, or that a quarantine began or ended. When it says of this device's owner
 	// that they were removed, the channel is closed soon after; [Session.Err] is [ErrRevoked].
 	MemberChanged struct{ Member Member }
 	// DocChanged says that a document changed, here or, if Remote, elsewhere.
@@ -42,7 +42,7 @@ type (
 		From, To RootID
 		Version  uint32
 	}
-	// ProposalChanged says that something was proposed, or that others have signed it. Proposals that are no more are told of
+	// ProposalChanged says that something was proposed, or that others have signed it or voted on it. Proposals that are no more are told of
 	// by what they became.
 	ProposalChanged struct{ Proposal Proposal }
 	// SecurityAlert is something a person should look at.

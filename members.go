@@ -9,7 +9,6 @@ import (
 
 	"github.com/studio-whip/collab/governance"
 	"github.com/studio-whip/collab/identity"
-	"github.com/studio-whip/collab/internal/wire"
 	"github.com/studio-whip/collab/sync/membership"
 )
 
@@ -91,10 +90,7 @@ func (s *Session) Revoke(ctx context.Context, who MemberID, reason string) error
 		return err
 	}
 	doing := "remove " + who.Short()
-	if err := wire.CheckText(reason, governance.MaxReason); err != nil {
-		if errors.Is(err, wire.ErrTooLarge) {
-			err = fmt.Errorf("%w: the reason has %d bytes, at most %d are kept", ErrTooLarge, len(reason), governance.MaxReason)
-		}
+	if err := checkReason(reason); err != nil {
 		return wrap(doing, err)
 	}
 	if err := s.removable(who); err != nil {

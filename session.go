@@ -53,8 +53,9 @@ type Session struct {
 
 	mu     sync.Mutex
 	docs   map[[16]byte]*Doc
-	err    error // why the session ends, once it does
-	closed bool  // Close has begun
+	err    error               // why the session ends, once it does
+	closed bool                // Close has begun
+	aside  map[ProposalID]bool // proposals that were put away here
 
 	telling sync.Mutex
 	told    Status // what StatusChanged said last; telling guards it
@@ -63,13 +64,13 @@ type Session struct {
 
 	ceremony sync.Mutex // held by whoever changes the root's shares
 
-	proposed map[ProposalID]int // signatures that were missing when it was told of; owned by governanceChanged
+	proposed map[ProposalID]Proposal // as told of last; owned by governanceChanged
 }
 
 // newSession brings up a project's tiers from the lowest to the highest; what came up is taken down if one fails.
 func newSession(n *Node, id ProjectID, start func(membership.Config) (*membership.Project, error)) (_ *Session, err error) {
 	s := &Session{
-		node: n, id: id, log: n.cfg.logger.With("project", id.Short()), docs: map[[16]byte]*Doc{}, done: make(chan struct{}), gone: make(chan struct{}),
+		node: n, id: id, log: n.cfg.logger.With("project", id.Short()), docs: map[[16]byte]*Doc{}, aside: map[ProposalID]bool{}, done: make(chan struct{}), gone: make(chan struct{}),
 		events: newEvents(n.metrics.Missed), watchers: task.New(n.tasks.Context()), tasks: task.New(n.tasks.Context()),
 	}
 	st, record, err := n.home.openStore(id, s.storeStopped)
@@ -352,6 +353,9 @@ func (s *Session) Members() iter.Seq[Member] {
 // member describes the holder of a certificate in a state.
 func (s *Session) member(cert *identity.IdentityCert, st *governance.State) Member {
 	m := Member{Identity: identityOf(cert), Role: st.Role(cert.Member()), State: MemberActive}
+	if _, held := st.Quarantined(m.ID); held {
+		m.State = MemberQuarantined
+	}
 	if m.Role == governance.None {
 		m.State = MemberRemoved
 	}
@@ -419,15 +423,23 @@ func (s *Session) governanceChanged(c membership.Change) {
 	s.journal.Changed()
 	s.coordinator.RosterChanged(c.Before)
 	s.live.RosterChanged()
-	for _, m := range c.After.Members() {
-		if c.Before.Role(m.ID) != c.After.Role(m.ID) {
-			s.events.Send(MemberChanged{Member: s.member(m.Cert, c.After)})
-		}
-	}
+	s.membersChanged(c.Before, c.After)
 	s.rootChanged(c.RootBefore, c.RootAfter)
+	s.tellProposals()
 	s.statusChanged()
 	if s.membership.Removed() {
 		s.node.tasks.Go("revoked", func(context.Context) error { s.revoked(); return nil })
+	}
+}
+
+// membersChanged tells whose place in the project is another.
+func (s *Session) membersChanged(before, after *governance.State) {
+	for _, m := range after.Members() {
+		_, was := before.Quarantined(m.ID)
+		_, is := after.Quarantined(m.ID)
+		if before.Role(m.ID) != after.Role(m.ID) || was != is {
+			s.events.Send(MemberChanged{Member: s.member(m.Cert, after)})
+		}
 	}
 }
 

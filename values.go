@@ -64,6 +64,7 @@ type MemberState uint8
 const (
 	MemberActive MemberState = iota
 	MemberRemoved
+	MemberQuarantined // a vote of the members holds back what they send: see Session.ProposeQuarantine
 )
 
 // ProjectInfo is one project of this device.
@@ -85,29 +86,6 @@ type InviteOptions struct {
 type JoinRequest struct {
 	Identity Identity
 	Words    []string // short authentication string, six words; the joiner sees the same
-}
-
-// ProposalID names a proposal: for one of the root, the id of the record that it will be.
-type ProposalID [32]byte
-
-// ProposalKind is what a [Proposal] is about.
-type ProposalKind uint8
-
-// ProposalRoot is the proposal of another root record; there are no others yet.
-const ProposalRoot ProposalKind = 1
-
-// Proposal is an act that waits for others. What is shown here is what is signed: its id is the hash of it.
-type Proposal struct {
-	ID        ProposalID
-	Kind      ProposalKind
-	By        MemberID   // a present holder who has signed it
-	Reason    string     // for people
-	Holders   []MemberID // who will hold the root
-	Threshold int        // how many of them must sign then
-	Waiting   []MemberID // future holders who have not signed yet
-	Needed    int        // signatures of present holders that are missing
-	Mine      bool       // it waits for this device's owner: see Session.Vote
-	Ends      time.Time  // afterwards nobody signs it any more
 }
 
 // ShareHealth is what the drill found at one custodian.

@@ -27,6 +27,7 @@ type RootProposal struct {
 	Parent  *genesis.Root
 	Next    *genesis.Root // what is proposed; the id is the hash of exactly this
 	Expires time.Time
+	Signed  []identity.MemberID // present holders who have signed
 	Before  int                 // signatures of present holders that are missing
 	Now     []identity.MemberID // future holders who have not signed
 	Mine    bool                // it waits for this device's owner
@@ -46,6 +47,7 @@ func (p *Project) RootProposals() []RootProposal {
 		for _, h := range slices.Backward(o.Parent.Holders) {
 			if signed, _ := o.Signed(h.Member); signed {
 				x.By = h.Member
+				x.Signed = append(x.Signed, h.Member)
 			}
 		}
 		out = append(out, x)
