@@ -60,16 +60,18 @@ long: fuzz simulate conformance properties
 	COLLAB_LONG=1 $(GO) test -count=1 -v -timeout 120m -run 'Mutated|Killed' ./genesis/...
 	$(GO) test -race -shuffle=on -count=1 ./...
 
-# Random histories of governance: CASES of them, each received in ORDERS orders, from seed FROM on, those of up to MODEL
-# events replayed by the slow reference too, for at most TIME (0: to the end). `make test` does 300 x 5.
+# Random histories of governance of up to 200 events: CASES of them, each received in ORDERS orders, from seed FROM on, those
+# of up to MODEL events and one in SAMPLE of the greater ones replayed by the slow reference too, for at most TIME (0: to the
+# end). `make test` does 300 x 5.
 CASES ?= 10000
 ORDERS ?= 20
 FROM ?= 1
 MODEL ?= 40
+SAMPLE ?= 50
 TIME ?= 0
 properties:
 	$(GO) test ./governance -run '^TestProperties$$' -count=1 -v -timeout 12h -cases $(CASES) -orders $(ORDERS) -seed $(FROM) \
-		-model $(MODEL) -time $(TIME)
+		-model $(MODEL) -sample $(SAMPLE) -time $(TIME)
 
 # A seed that fails is repeated by: go test ./collabtest -run TestSimulation -v -seed N
 simulate:

@@ -39,6 +39,9 @@ type reference struct {
 	shown  map[string][]exhibit
 	vote   map[int][]string
 	need   map[int][]Role
+
+	unlisted []string // dependences that the list of SPEC.md has not
+	restarts int      // attempts at step 4 after the first
 }
 
 // outcome is Void(p) and what led to it.

@@ -264,6 +264,7 @@ func (r *reference) weigh(p set, u []int, region set, o *outcome) set {
 			return w.v
 		}
 		start = start.union(wanting)
+		r.restarts++
 	}
 }
 
@@ -500,13 +501,28 @@ func (w *weighing) sources(open []int) [][]int {
 	return out
 }
 
-// restsOn reports whether e rests on a: an act in its past on a signer of it, on its subject or its invite.
+// restsOn reports whether e rests on a. What it depends on without resting on it is missing in the list of SPEC.md,
+// which unlisted keeps for the test to report (of small histories, as it takes long).
 func (w *weighing) restsOn(e, a int) bool {
-	r := w.r
-	x, y := r.acts[a], r.acts[e]
-	if !r.past[e].has(a) {
+	if !w.r.past[e].has(a) {
 		return false
 	}
+	listed := w.listed(e, a)
+	if !listed && len(w.r.acts) <= 40 {
+		with, without := w.judgedBy(e), w.judgedBy(e)
+		with.v, without.v = with.v.without(set{}.with(a)), without.v.with(a)
+		if w.r.allowed(e, with, false) != w.r.allowed(e, without, false) {
+			w.r.unlisted = append(w.r.unlisted, w.r.acts[a].id+" => "+w.r.acts[e].id)
+		}
+	}
+	return listed
+}
+
+// listed reports whether a is an act on a signer of e, on its subject or its invite, a lift of a signer, or the
+// proposal of a vote or lift.
+func (w *weighing) listed(e, a int) bool {
+	r := w.r
+	x, y := r.acts[a], r.acts[e]
 	if isRoleAct(x.kind) {
 		for _, m := range r.about(a) {
 			if slices.Contains(r.about(e), m) || slices.ContainsFunc(r.signersOf(e), func(d string) bool { return memberOf(d) == m }) {
@@ -514,13 +530,8 @@ func (w *weighing) restsOn(e, a int) bool {
 			}
 		}
 	}
-	onInvite := y.kind == KindInviteCreate || y.kind == KindInviteRevoke || y.kind == KindAdmit && y.invite != ""
-	if (x.kind == KindInviteCreate || x.kind == KindInviteRevoke) && onInvite && y.invite == x.invite {
-		return true
-	}
-	if x.kind == KindEndorse && onInvite && slices.ContainsFunc(r.named(a), func(c int) bool {
-		return r.acts[c].kind == KindInviteCreate && r.acts[c].invite == y.invite
-	}) {
+	of := r.invitesOf(e)
+	if x.kind != KindAdmit && slices.ContainsFunc(r.invitesOf(a), func(i string) bool { return slices.Contains(of, i) }) {
 		return true
 	}
 	if x.kind == KindLiftQuarantine {
@@ -532,5 +543,24 @@ func (w *weighing) restsOn(e, a int) bool {
 	if x.kind == KindQuarantinePropose {
 		return y.kind == KindQuarantineVote && r.proposal(e) == a || y.kind == KindLiftQuarantine && slices.Contains(r.about(e), x.member)
 	}
-	return r.allowed(e, fold{r, r.past[e], w.judgedBy(e).v.with(a), r.here(e).base}, false) != ""
+	return false
+}
+
+// invitesOf returns the invites that an event makes, uses, cancels or brings back.
+func (r *reference) invitesOf(i int) []string {
+	switch a := r.acts[i]; a.kind {
+	case KindInviteCreate, KindInviteRevoke, KindAdmit:
+		if a.invite != "" {
+			return []string{a.invite}
+		}
+	case KindEndorse:
+		var out []string
+		for _, x := range r.named(i) {
+			if r.acts[x].kind == KindInviteCreate {
+				out = append(out, r.acts[x].invite)
+			}
+		}
+		return out
+	}
+	return nil
 }

@@ -285,3 +285,31 @@ func TestStolenDevice(t *testing.T) {
 		t.Error("the device is live, or its owner is out")
 	}
 }
+
+// An Endorse rests on every invite of the id that it brings back, also on one that counted for nothing where it stands.
+//
+//	start -+-> x: B invites, too late for cp
+//	       +-> cp -+-> y: C invites with the same id
+//	               +-> r: D and B remove C, which voids y
+//	               +-> q: F and A remove D, which voids r
+//	x, y, r -> e: A brings x back -> g: A admits G on it
+func TestEndorsedInviteBesideAnotherOfItsID(t *testing.T) {
+	tm := newTeam(t, 2)
+	tm.managers("B", "C", "D", "F")
+	tm.draw(`
+	start -> x
+	start -> cp -> y
+	cp -> r
+	cp -> q
+	x, y, r -> e -> g`, map[string]step{
+		"x": inviteStep("B", "i", Editor, 1, "A"), "cp": checkStep("A", 1, 1).and("B"), "y": inviteStep("C", "i", Editor, 1, "A"),
+		"r": revokeStep("D", "C").and("B"), "q": revokeStep("F", "D").and("A"),
+		"e": endorseStep("A", "x"), "g": useStep("A", "G", "i", Editor),
+	})
+	before, err := tm.log.StateAt(tm.heads("g"))
+	if err != nil || before.Role(tm.member("G")) != Editor {
+		t.Fatalf("before D's removal is known: %v, %v", before.Role(tm.member("G")), err)
+	}
+	tm.expect(map[string]Reason{"x": ReasonLate, "r": ReasonStripped, "e": ReasonInvite, "g": ReasonInvite},
+		map[string]Role{"C": Manager, "D": None, "G": None})
+}

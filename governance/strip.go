@@ -27,30 +27,19 @@ type contest struct {
 	state     []decision
 	void      bitset // voided here or before
 	settled   bitset // decided or voided before
-	singles   []int  // positions in force although nothing forced it; checked again at the end
 	proposals []int  // indices of the proposals whose targets authored something here
 }
 
-// strip decides what is concurrent with removals. An event found wanting at the end is void from the start of a new
-// attempt; each attempt voids at least one, so it ends.
+// strip decides what is concurrent with removals. What it puts in force alone stays allowed: it is decided after all
+// that this depends on.
 func (r *replay) strip() {
 	proposals := r.contended()
 	if len(proposals) == 0 && !r.weighs() {
 		return
 	}
-	var wanting bitset
-	for {
-		c := r.newContest(wanting, proposals)
-		c.run()
-		again := c.wanting()
-		if len(again) == 0 {
-			c.conclude()
-			return
-		}
-		for _, i := range again {
-			wanting.add(i)
-		}
-	}
+	c := r.newContest(proposals)
+	c.run()
+	c.conclude()
 }
 
 // contended returns the proposals that stand and whose targets authored something that is not settled.
@@ -191,9 +180,8 @@ func (h *history) compromised(r *SelfRevoke, f *entry) bool {
 	return listed && f.aseq > r.CompromisedSince[k].Aseq
 }
 
-func (r *replay) newContest(wanting bitset, proposals []int) *contest {
+func (r *replay) newContest(proposals []int) *contest {
 	c := &contest{r: r, pos: map[int]int{}, strips: map[int][]int{}, void: r.void.clone(), proposals: proposals}
-	c.void.addAll(wanting)
 	c.settled = r.settled.clone()
 	for _, i := range r.list {
 		if c.void.has(i) {
@@ -212,8 +200,7 @@ func (r *replay) newContest(wanting bitset, proposals []int) *contest {
 	return c
 }
 
-// link adds the edges from a removal to what it strips, and to e from the acts that it rests on: those in its past
-// on its signers, on its subject or on its invite.
+// link adds the edges from a removal to what it strips, and to e from the acts in its past that it rests on.
 func (c *contest) link(p int, e *entry) {
 	if e.reductive() {
 		for _, j := range c.r.strippedBy(e.idx) {
@@ -223,44 +210,65 @@ func (c *contest) link(p int, e *entry) {
 			}
 		}
 	}
-	on := func(acts []int) {
+	for _, acts := range c.r.h.grounds(e) {
 		for _, a := range acts {
 			if q, ok := c.pos[a]; ok && e.past.has(a) {
 				c.fixed[q] = append(c.fixed[q], p)
 			}
 		}
 	}
+}
+
+// grounds returns the lists that hold all on which it depends whether e is allowed: acts on its signers and its
+// subject, its invite, and the quarantines and suspensions that it speaks of or must be free of.
+func (h *history) grounds(e *entry) [][]int {
+	var out [][]int
 	seen := map[identity.MemberID]bool{}
-	for _, s := range e.signers {
-		if !seen[s.member] {
-			on(c.r.h.acts[s.member])
-		}
-		seen[s.member] = true
-	}
-	for _, m := range c.r.h.subjects(e) {
+	on := func(m identity.MemberID) {
 		if !seen[m] {
-			on(c.r.h.acts[m])
+			out = append(out, h.acts[m])
 		}
 		seen[m] = true
 	}
-	if e.onInvite {
-		on(c.r.h.invites[e.invite])
-		on(c.r.h.cancels[e.invite])
-		for _, i := range c.r.h.invites[e.invite] {
-			on(c.r.h.endorsed[i])
+	for k, s := range e.signers {
+		on(s.member)
+		if k > 0 {
+			out = append(out, h.lifts[s.device])
 		}
 	}
-	on(c.r.h.lifts[e.device])
-	for _, s := range e.signers[min(1, len(e.signers)):] {
-		on(c.r.h.lifts[s.device])
+	for _, m := range h.subjects(e) {
+		on(m)
 	}
-	if e.kind == KindQuarantineVote {
-		on(e.named)
-		on(c.r.h.reliefs[e.subject])
+	for _, id := range h.invitesOf(e) {
+		out = append(out, h.invites[id], h.cancels[id])
+		for _, i := range h.invites[id] {
+			out = append(out, h.endorsed[i])
+		}
 	}
-	if e.kind == KindLiftQuarantine {
-		on(c.r.h.proposals[e.subject])
+	out = append(out, h.lifts[e.device])
+	switch e.kind {
+	case KindQuarantineVote:
+		out = append(out, e.named, h.reliefs[e.subject])
+	case KindLiftQuarantine:
+		out = append(out, h.proposals[e.subject])
 	}
+	return out
+}
+
+// invitesOf returns the invites that e makes, uses, cancels or brings back.
+func (h *history) invitesOf(e *entry) []InviteID {
+	if e.onInvite {
+		return []InviteID{e.invite}
+	}
+	var out []InviteID
+	if e.kind == KindEndorse {
+		for _, i := range e.named {
+			if a := h.entries[i]; a.kind == KindInviteCreate && !slices.Contains(out, a.invite) {
+				out = append(out, a.invite)
+			}
+		}
+	}
+	return out
 }
 
 // span is what the votes and lifts of quarantines amount to by what is decided so far.
@@ -419,9 +427,6 @@ func (c *contest) decide(sources [][]int) {
 			case !wait:
 				c.enforce(p)
 			}
-			if len(s) == 1 && c.state[p] == inForce {
-				c.singles = append(c.singles, p)
-			}
 		}
 	}
 	for _, p := range removals {
@@ -431,18 +436,6 @@ func (c *contest) decide(sources [][]int) {
 			}
 		}
 	}
-}
-
-// wanting returns the indices of the events that were put in force alone and are not allowed after all.
-func (c *contest) wanting() []int {
-	var out []int
-	v := view{c.r.h, c.r.in, c.void, c.r.base}
-	for _, p := range c.singles {
-		if e := c.r.h.entries[c.list[p]]; !c.lawful(e) || v.held(e) != none {
-			out = append(out, e.idx)
-		}
-	}
-	return out
 }
 
 // conclude hands the outcome to the replay, with reasons that depend on the outcome alone.
