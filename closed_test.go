@@ -72,6 +72,7 @@ func TestAfterClose(t *testing.T) {
 		"Session.ReadEdit":       func() error { return of(s.ReadEdit(nil)) },
 		"Session.OfferToHold":    func() error { return s.OfferToHold(ctx, collab.Ceremony{}) },
 		"Session.PinRoot":        func() error { return s.PinRoot(ctx, collab.RootID{}) },
+		"Session.Leave":          func() error { return s.Leave(ctx) },
 		"Session.LiftQuarantine": func() error { return s.LiftQuarantine(ctx, collab.MemberID{1}) },
 		"Session.ProposeQuarantine": func() error {
 			return of(s.ProposeQuarantine(ctx, collab.MemberID{1}, ""))

@@ -259,8 +259,8 @@ func (n *Node) founded(id ProjectID) *genesis.Root {
 }
 
 // OpenProject reopens a project that is on this device; it works offline. A project that is open already gives the
-// same session. One that this device's owner was removed from gives a session that has ended, with [ErrRevoked] as its
-// Err: what is on this device can be read and exported, nothing can be changed, nobody is reached. Should the removal turn
+// same session. One that this device's owner was removed from, or has left, gives a session that has ended, with [ErrRevoked]
+// or [ErrLeft] as its Err: what is on this device can be read and exported, nothing can be changed, nobody is reached. Should the removal turn
 // out not to count, OpenProject closes that session and gives a live one.
 func (n *Node) OpenProject(ctx context.Context, id ProjectID) (*Session, error) {
 	ctx, done, err := n.begin(ctx)
@@ -300,7 +300,7 @@ func WithVerification(show func(words []string)) JoinOption {
 // [ErrNotPostQuantum] or [ErrUnreachable]. Nothing is kept then, unless the host was lost after it had admitted this device: the project is
 // then on the device, and Join with the same code, or [Node.OpenProject], goes on from there.
 //
-// Who was removed from a project that is on the device comes back with a new code: the session that was open for reading
+// Who was removed from a project that is on the device, or has left it, comes back with a new code: the session that was open for reading
 // is closed, and the one returned goes on where the device was cut off.
 func (n *Node) Join(ctx context.Context, code string, opts ...JoinOption) (*Session, error) {
 	ctx, done, err := n.begin(ctx)
@@ -322,7 +322,7 @@ func (n *Node) Join(ctx context.Context, code string, opts ...JoinOption) (*Sess
 		return nil, n.wrap("join", err)
 	} else if known {
 		s, err := n.openKnown(ctx, parsed.Project)
-		if err != nil || !errors.Is(s.Err(), ErrRevoked) {
+		if err != nil || !out(s.Err()) {
 			return s, err
 		}
 		archive = s

@@ -23,7 +23,7 @@ type (
 		Reason error
 	}
 	// MemberChanged says that somebody joined, left or was removed, that a role changed, or that a quarantine began or ended. When it says of this device's owner
-	// that they were removed, the channel is closed soon after; [Session.Err] is [ErrRevoked].
+	// that they are no member any more, the channel is closed soon after; [Session.Err] is [ErrRevoked] or [ErrLeft].
 	MemberChanged struct{ Member Member }
 	// DocChanged says that a document changed, here or, if Remote, elsewhere.
 	DocChanged struct {

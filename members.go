@@ -63,17 +63,6 @@ func (s *Session) CancelInvite(ctx context.Context, code string) error {
 	return wrap("cancel invite", s.membership.CancelInvite(ctx, code))
 }
 
-// SetRole grants a member a higher role. A manager grants up to editor; naming a manager needs the manager quorum. The
-// error is a *[DeniedError], and [ErrDenied], that says which rule stands in the way and what would be needed;
-// [ErrUnreachable] means that this device has to meet another member first.
-func (s *Session) SetRole(ctx context.Context, who MemberID, r Role) error {
-	if err := s.alive(); err != nil {
-		return err
-	}
-	_, err := s.membership.Propose(ctx, governance.KindRoleGrant, &governance.RoleGrant{Member: who, Role: r})
-	return wrap(fmt.Sprintf("grant %s the role %s", who.Short(), r), err)
-}
-
 // Revoke ends a member's access on all devices, for good: they come back through a new invite only. The act carries a new
 // project key, which the removed does not get, and names the last edit of each of the removed's devices that has arrived
 // here: those edits and what lies before them stay, whenever they reach others; later ones count nowhere and
@@ -193,6 +182,8 @@ func summary(e governance.AuditEntry, names map[MemberID]string) string {
 		return by + " minted a new project key"
 	case *governance.InviteCreate:
 		return fmt.Sprintf("%s invited %d %s(s)", by, b.MaxUses, b.Role)
+	case *governance.InviteRevoke:
+		return by + " cancelled an invite"
 	case *governance.Admit:
 		who := "somebody"
 		if cert, err := identity.ParseIdentityCert(b.Identity); err == nil {
@@ -201,10 +192,48 @@ func summary(e governance.AuditEntry, names map[MemberID]string) string {
 		return fmt.Sprintf("%s admitted %s as %s", by, who, b.Role)
 	case *governance.RoleGrant:
 		return fmt.Sprintf("%s made %s %s", by, name(b.Member), b.Role)
+	case *governance.RoleDrop:
+		return fmt.Sprintf("%s lowered %s to %s", by, name(b.Member), b.Role)
 	case *governance.Revoke:
 		return fmt.Sprintf("%s removed %s: %s", by, name(b.Member), b.Reason)
+	case *governance.DeviceRemove:
+		what := "a device"
+		if b.Stolen == 1 {
+			what = "a stolen device"
+		}
+		return fmt.Sprintf("%s removed %s of %s", by, what, name(e.Subject))
+	case *governance.Leave:
+		return by + " left"
 	case *governance.ChainOpen:
 		return fmt.Sprintf("%s opened chain %d", by, b.ChainNo)
+	case *governance.KeyUpdate:
+		return by + " renewed the key to which secrets are sealed"
+	case *governance.Carry:
+		who := name(e.Subject)
+		if who == by {
+			return by + " ended the own identity"
+		}
+		return fmt.Sprintf("%s ended the identity of %s, by its own revocation key", by, who)
+	case *governance.Checkpoint:
+		return fmt.Sprintf("%s settled the history, checkpoint %d", by, b.Number)
+	case *governance.FrontierExtend:
+		return fmt.Sprintf("%s let more of %d chain(s) count", by, len(b.Cuts))
+	case *governance.Endorse:
+		return fmt.Sprintf("%s endorsed %d earlier act(s)", by, len(b.Events))
+	case *governance.EquivocationProof:
+		return by + " showed that a device signed two things in one place"
+	case *governance.QuarantinePropose:
+		return fmt.Sprintf("%s asked to hold back %s: %s", by, name(b.Member), b.Reason)
+	case *governance.QuarantineVote:
+		if b.Withdraw == 1 {
+			return by + " took back a vote for a quarantine"
+		}
+		return by + " voted for a quarantine"
+	case *governance.LiftQuarantine:
+		if b.Device != nil {
+			return fmt.Sprintf("%s lifted the suspension of a device of %s", by, name(e.Subject))
+		}
+		return fmt.Sprintf("%s asked to end, or ended, the quarantine of %s", by, name(*b.Member))
 	}
 	return by + ": " + e.Kind.String()
 }

@@ -57,6 +57,8 @@ type Session struct {
 	closed bool                // Close has begun
 	aside  map[ProposalID]bool // proposals that were put away here
 
+	departing bool // Leave is under way
+
 	telling sync.Mutex
 	told    Status // what StatusChanged said last; telling guards it
 
@@ -103,7 +105,7 @@ func newSession(n *Node, id ProjectID, start func(membership.Config) (*membershi
 		}
 	}
 	if s.membership.Removed() { // also while the tiers came up
-		s.revoked()
+		s.ended(s.whyOut())
 	}
 	if s.membership.SetBack() {
 		s.rootAlert(AlertRootBehind, fmt.Sprintf("version %d was in force on this device and is missing: its store was set back", mark.n))
@@ -223,23 +225,54 @@ func (s *Session) fail(err error) (first bool) {
 // end tells those who wait that the session has ended.
 func (s *Session) end() { s.ending.Do(func() { close(s.done) }) }
 
-// revoked ends a session whose owner was removed: nothing goes out any more, what is here stays to be read until Close.
-func (s *Session) revoked() {
-	if !s.fail(ErrRevoked) {
+// ended ends a session whose owner has no place in the project any more: nothing goes out, what is here stays to be read until
+// Close.
+func (s *Session) ended(why error) {
+	if !s.fail(why) {
 		return
 	}
-	s.log.Warn("collab: this device's owner was removed from the project")
+	s.log.Warn("collab: this device's owner is no member any more", "why", why)
 	s.statusChanged()
 	s.events.End()
 	if err := errors.Join(s.offline(), s.store.Flush(s.node.tasks.Context())); err != nil {
-		s.log.Warn("collab: end of a session whose owner was removed", "err", err)
+		s.log.Warn("collab: end of a session whose owner is no member any more", "err", err)
 	}
 	s.end()
 }
 
+// expelled ends a session that learns that its owner is no member any more, unless Leave is about to.
+func (s *Session) expelled() {
+	s.mu.Lock()
+	departing := s.departing
+	s.mu.Unlock()
+	if !departing {
+		s.ended(s.whyOut())
+	}
+}
+
+// whyOut says how the owner's membership ended.
+func (s *Session) whyOut() error {
+	why := ErrRevoked
+	s.membership.View(func(log *governance.Log) {
+		for e := range log.Audit(EventID{}) {
+			switch {
+			case !e.Counts || e.Subject != s.node.self.Device.Member:
+			case e.Kind == governance.KindLeave:
+				why = ErrLeft
+			case e.Kind == governance.KindRevoke, e.Kind == governance.KindCarry:
+				why = ErrRevoked
+			}
+		}
+	})
+	return why
+}
+
+// out reports whether err is the end of a session whose owner is no member any more.
+func out(err error) bool { return errors.Is(err, ErrRevoked) || errors.Is(err, ErrLeft) }
+
 // revived reports whether the session ended because of a removal that turned out not to count.
 func (s *Session) revived() bool {
-	return errors.Is(s.Err(), ErrRevoked) && s.readable() == nil && !s.membership.Removed()
+	return out(s.Err()) && s.readable() == nil && !s.membership.Removed()
 }
 
 // Close ends the session: it signs and saves what was edited before the call, gives it to whoever is connected (for at
@@ -249,7 +282,7 @@ func (s *Session) revived() bool {
 // of documents, members and status, with nobody online. Close must not be called from a function that this package
 // calls: an observer, a join policy, a transaction.
 //
-// A session that has ended by itself, with [ErrRevoked], is to be closed as well; until then it can be read.
+// A session that has ended before, with [ErrRevoked] or [ErrLeft], is to be closed as well; until then it can be read.
 func (s *Session) Close() error {
 	s.closing.Do(func() { s.closeErr = s.close() })
 	return s.closeErr
@@ -306,16 +339,23 @@ func (s *Session) handOver() {
 // Done is closed when the session has ended for good and everything is saved; Err then says why.
 func (s *Session) Done() <-chan struct{} { return s.done }
 
-// Err says why the session ends: [ErrClosed], from the moment that Close begins, or [ErrRevoked], from the moment that
-// this device learns of its owner's removal. It is nil while the session lives.
+// Err says why the session ends: [ErrClosed], from the moment that Close begins, [ErrRevoked], from the moment that this
+// device learns of its owner's removal, or [ErrLeft], when the owner has left. It is nil while the session lives.
 func (s *Session) Err() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.err
 }
 
-// alive fails with the reason once the session ends.
-func (s *Session) alive() error { return s.Err() }
+// alive fails with the reason once the session ends, or the owner is leaving.
+func (s *Session) alive() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err == nil && s.departing {
+		return ErrLeft
+	}
+	return s.err
+}
 
 // readable fails once the session is closed. One whose owner was removed can be read.
 func (s *Session) readable() error {
@@ -428,7 +468,7 @@ func (s *Session) governanceChanged(c membership.Change) {
 	s.tellProposals()
 	s.statusChanged()
 	if s.membership.Removed() {
-		s.node.tasks.Go("revoked", func(context.Context) error { s.revoked(); return nil })
+		s.node.tasks.Go("expelled", func(context.Context) error { s.expelled(); return nil })
 	}
 }
 

@@ -7,7 +7,7 @@ import (
 	"github.com/studio-whip/collab/internal/p2p"
 )
 
-// Status says how the session stands. Once it has ended, Err is [ErrClosed] or [ErrRevoked].
+// Status says how the session stands. Once it has ended, Err is [ErrClosed], [ErrRevoked] or [ErrLeft].
 func (s *Session) Status() Status {
 	st := Status{Held: s.journal.Held(), Pending: s.files.Pending(), Root: s.membership.Root().ID}
 	if st.Err = s.alive(); st.Err != nil {

@@ -94,7 +94,7 @@ func (p *Project) follow(rw io.ReadWriter, device identity.DeviceID, theirs *hel
 		return err
 	}
 	if !p.allowed(device) { // the news was its own removal, or that of who brought it
-		return fmt.Errorf("%w: %s", ErrNotMember, device.Short())
+		return p.receipt(rw, device, theirs)
 	}
 	if err := send(rw, p.hello(nil)); err != nil {
 		return err

@@ -65,12 +65,7 @@ func (p *Project) removals(member identity.MemberID, added []governance.EventID)
 	defer p.mu.Unlock()
 	out := slices.DeleteFunc(slices.Clone(added), func(id governance.EventID) bool {
 		e := p.events.Get(id)
-		if e == nil {
-			return true
-		}
-		body, err := governance.DecodeBody(e)
-		r, ok := body.(*governance.Revoke)
-		return err != nil || !ok || r.Member != member
+		return e == nil || !p.ends(e, member)
 	})
 	if len(out) == 0 {
 		return added
@@ -78,8 +73,8 @@ func (p *Project) removals(member identity.MemberID, added []governance.EventID)
 	return out
 }
 
-// part leads an exchange whose other side is removed by the events given. It says what it has, and is given what is
-// missing to it of those events and of what lies before them.
+// part leads an exchange about events that remove this side or the other. The other says what it has, or that it has these
+// already, and is given what is missing to it of those events and of what lies before them.
 func (p *Project) part(rw io.ReadWriter, removals []governance.EventID) error {
 	h := p.hello(removals)
 	h.Have, h.Needs, h.Book = p.upTo(removals), nil, nil
@@ -87,7 +82,7 @@ func (p *Project) part(rw io.ReadWriter, removals []governance.EventID) error {
 		return err
 	}
 	var theirs hello
-	if err := receive(rw, &theirs); err != nil {
+	if err := receive(rw, &theirs); err != nil || theirs.confirms(removals) {
 		return err
 	}
 	for last := false; !last; {
