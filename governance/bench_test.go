@@ -2,6 +2,7 @@ package governance
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"runtime"
 	"testing"
@@ -11,20 +12,21 @@ import (
 // calm makes the history of a team at work: three managers settle what happened every hundred events, forty people come
 // one after the other, change keys and open a few chains, roles change, and every third event is made beside another.
 type calm struct {
-	h     *history
-	rng   *rand.Rand
-	heads []string
-	aseq  map[string]uint64
-	last  map[string]string
-	live  []string
-	n     int
-	cps   uint64
-	cp    string
+	h      *history
+	rng    *rand.Rand
+	heads  []string
+	aseq   map[string]uint64
+	last   map[string]string
+	live   []string
+	n      int
+	cps    uint64
+	cp     string
+	chains int // events after which no further chain is opened
 }
 
 func newCalm() *calm {
 	c := &calm{
-		h: newAbstract(2), rng: rand.New(rand.NewPCG(1, 1)), heads: []string{"G"}, aseq: map[string]uint64{}, last: map[string]string{},
+		h: newAbstract(2), rng: rand.New(rand.NewPCG(1, 1)), chains: 1000, heads: []string{"G"}, aseq: map[string]uint64{}, last: map[string]string{},
 		live: []string{founder},
 	}
 	c.add(&act{kind: KindKeyEpoch, device: founder, roster: []string{founder}})
@@ -59,7 +61,7 @@ func (c *calm) beside(a, b *act) {
 }
 
 func (c *calm) update(d string) *act {
-	if c.n%199 == 0 {
+	if c.n%199 == 0 && c.n < c.chains {
 		return c.chain(d)
 	}
 	return &act{kind: KindKeyUpdate, device: d}
@@ -105,33 +107,49 @@ func (c *calm) next() {
 	}
 }
 
-// BenchmarkAppend is one event more on logs of 1,000, 10,000 and 50,000 events, its state included.
+// BenchmarkAppend adds one event more to logs of 1,000, 10,000 and 50,000 events, and asks for the state after each, as
+// sync/membership does. It reports what an event and a state cost, what all events before took in one run from nothing, and
+// the memory of an event; then how the costs grow beside the logarithm of the size.
 func BenchmarkAppend(b *testing.B) {
-	for _, size := range []int{1000, 10_000, 50_000} {
-		b.Run(fmt.Sprint(size), func(b *testing.B) {
-			c := newCalm()
-			began := time.Now()
-			for c.n < size {
-				c.next()
-			}
-			cold := time.Since(began)
-			runtime.GC()
-			var m runtime.MemStats
-			runtime.ReadMemStats(&m)
-			before := c.n
-			var spent time.Duration
-			for b.Loop() {
-				c.next()
-			}
-			spent = b.Elapsed()
-			began = time.Now()
-			for range 10 {
-				c.h.state(c.at(c.heads))
-			}
-			b.ReportMetric(float64(time.Since(began).Microseconds())/10, "µs/state")
-			b.ReportMetric(float64(spent.Microseconds())/float64(c.n-before), "µs/event")
-			b.ReportMetric(cold.Seconds(), "s-cold")
-			b.ReportMetric(float64(m.HeapAlloc)/(1<<20), "MiB")
-		})
+	sizes := []int{1000, 10_000, 50_000}
+	event, state := map[int]float64{}, map[int]float64{}
+	for _, size := range sizes {
+		b.Run(fmt.Sprint(size), func(b *testing.B) { event[size], state[size] = benchmarkAppend(b, size) })
 	}
+	for k, size := range sizes[1:] {
+		if less := sizes[k]; event[less] > 0 && event[size] > 0 {
+			b.Logf("%d to %d events: an event costs %.2f times as much, its state %.2f times, the logarithm grows %.2f times",
+				less, size, event[size]/event[less], state[size]/state[less], math.Log(float64(size))/math.Log(float64(less)))
+		}
+	}
+}
+
+func benchmarkAppend(b *testing.B, size int) (perEvent, perState float64) {
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	c := newCalm()
+	began := time.Now()
+	for c.n < size {
+		c.next()
+	}
+	cold := time.Since(began)
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	had, states := c.n, 0
+	var events, built time.Duration
+	for b.Loop() {
+		began := time.Now()
+		c.next()
+		added := time.Now()
+		c.h.state(c.at(c.heads))
+		events, built, states = events+added.Sub(began), built+time.Since(added), states+1
+	}
+	perEvent = float64(events.Nanoseconds()) / 1000 / float64(c.n-had)
+	perState = float64(built.Nanoseconds()) / 1000 / float64(states)
+	b.ReportMetric(perEvent, "µs/event")
+	b.ReportMetric(perState, "µs/state")
+	b.ReportMetric(cold.Seconds(), "s-cold")
+	b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/float64(size), "B/event")
+	return perEvent, perState
 }

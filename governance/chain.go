@@ -27,11 +27,24 @@ type chainKey struct {
 
 // buildChains fills in the chains of a state, ascending by device and number.
 func (s *State) buildChains(v view) {
-	opened, bases := v.openings(), v.bases()
-	s.chains = make(map[chainKey]*Chain, len(opened))
-	byClient := map[uint32][]chainKey{}
+	s.chains = map[chainKey]*Chain{}
+	if s.reuse.from != nil {
+		s.chains = make(map[chainKey]*Chain, len(s.reuse.from.chainList))
+		for _, c := range s.reuse.from.chainList {
+			if key := (chainKey{c.Device, c.No}); s.reuse.chain(key, v.h.devices[c.Device].member) {
+				s.chains[key] = c
+				s.chainList = append(s.chainList, c)
+			}
+		}
+	}
+	opened := v.openings(s.reuse)
+	if len(opened) == 0 {
+		return
+	}
+	bases := v.bases()
+	byClient := map[uint32][]chainKey{} // of those that are new or another
 	for key, at := range opened {
-		c := &Chain{Device: key.device, No: key.no, ClientID: identity.ClientID(v.h.project, key.device, key.no)}
+		c := &Chain{Device: key.device, No: key.no, ClientID: v.h.clientID(key)}
 		for _, i := range at {
 			c.Openings = append(c.Openings, v.h.entries[i].id)
 		}
@@ -40,11 +53,16 @@ func (s *State) buildChains(v view) {
 		c.cut = v.cut(key, at, bases)
 		s.chains[key] = c
 		s.chainList = append(s.chainList, c)
-		byClient[c.ClientID] = append(byClient[c.ClientID], key)
+		byClient[c.ClientID] = nil
+	}
+	for _, c := range s.chainList {
+		if _, asked := byClient[c.ClientID]; asked {
+			byClient[c.ClientID] = append(byClient[c.ClientID], chainKey{c.Device, c.No})
+		}
 	}
 	for client, keys := range byClient {
 		for _, key := range keys {
-			s.chains[key].Owned = client != 0 && v.owns(key, keys, opened)
+			s.own(key, client != 0 && v.owns(key, keys, s.chains))
 		}
 	}
 	slices.SortFunc(s.chainList, func(a, b *Chain) int {
@@ -55,21 +73,55 @@ func (s *State) buildChains(v view) {
 	})
 }
 
-// openings returns the counting events that open each chain, in causal order.
-func (v view) openings() map[chainKey][]int {
+// own says whether a chain owns its client ID, which a chain that lately came can have changed.
+func (s *State) own(key chainKey, owned bool) {
+	c := s.chains[key]
+	if c.Owned == owned {
+		return
+	}
+	changed := *c
+	changed.Owned = owned
+	s.chains[key] = &changed
+	s.chainList[slices.Index(s.chainList, c)] = &changed
+}
+
+// clientID remembers the client IDs of chains, which are hashes.
+func (h *history) clientID(key chainKey) uint32 {
+	id, known := h.clients[key]
+	if !known {
+		id = identity.ClientID(h.project, key.device, key.no)
+		h.clients[key] = id
+	}
+	return id
+}
+
+// openings returns the counting events that open each chain whose row is not taken over, in causal order.
+func (v view) openings(but *reuse) map[chainKey][]int {
 	out := map[chainKey][]int{}
+	opens := func(d identity.DeviceID, such func(chainKey) bool) {
+		for _, i := range v.h.opens[d] {
+			if key := (chainKey{d, v.h.entries[i].body.(*ChainOpen).ChainNo}); v.counts(i) && such(key) {
+				out[key] = append(out[key], i)
+			}
+		}
+	}
+	for key := range but.opens {
+		if info := v.h.devices[key.device]; info != nil && but.member(info.member) && out[key] == nil {
+			opens(key.device, func(k chainKey) bool { return k == key })
+		}
+	}
 	for _, m := range v.h.members {
+		if but.member(m) {
+			continue
+		}
+		for _, d := range v.h.owned[m] {
+			opens(d, func(chainKey) bool { return true })
+		}
 		for _, i := range v.acts(m) {
 			for _, d := range v.h.devicesOf(v.h.entries[i], m) {
 				key := chainKey{device: d}
 				out[key] = append(out[key], i)
 			}
-		}
-	}
-	for _, i := range v.h.opens {
-		if e := v.h.entries[i]; v.counts(i) {
-			key := chainKey{e.device, e.body.(*ChainOpen).ChainNo}
-			out[key] = append(out[key], i)
 		}
 	}
 	return out
@@ -94,14 +146,14 @@ func (h *history) devicesOf(e *entry, m identity.MemberID) []identity.DeviceID {
 
 // owns reports whether a chain owns the client ID that all of keys share: every opening of another of them knew of
 // this chain, or an earlier checkpoint settled this one.
-func (v view) owns(key chainKey, keys []chainKey, opened map[chainKey][]int) bool {
+func (v view) owns(key chainKey, keys []chainKey, chains map[chainKey]*Chain) bool {
 	for _, other := range keys {
 		if other == key {
 			continue
 		}
-		for _, y := range opened[other] {
-			knew := func(x int) bool { return v.before(x, y) }
-			if !slices.ContainsFunc(opened[key], knew) {
+		for _, y := range chains[other].Openings {
+			knew := func(x EventID) bool { return v.before(v.h.byID[x], v.h.byID[y]) }
+			if !slices.ContainsFunc(chains[key].Openings, knew) {
 				return false
 			}
 		}

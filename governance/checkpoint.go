@@ -68,6 +68,7 @@ func (h *history) judgeCheckpoint(e *entry, b *Checkpoint, v view) fault {
 	if s.Digest() != b.State {
 		return simply(ReasonDigest)
 	}
+	e.state = s
 	for _, c := range b.Content {
 		if cut, ok := s.Cut(c.Device, c.ChainNo); ok && cut.Seq < c.Seq {
 			return simply(ReasonContent)
@@ -95,23 +96,27 @@ func (h *history) settled(heads []int, in bitset) int {
 	// A checkpoint that every other candidate rests on, or lies before, was settled by what is in its past.
 	for ; last != none; last = h.entries[last].base {
 		linear := true
-		for _, i := range h.checkpoints {
+		for _, i := range from(h.checkpoints, h.entries[last].solid) {
 			if in.has(i) && i != last && !h.entries[last].past.has(i) && !h.entries[i].past.has(last) {
 				linear = false
 				break
 			}
 		}
 		if linear {
-			return h.choose(h.candidates(in, h.entries[last].past.with(last)), last)
+			e := h.entries[last]
+			return h.choose(h.candidatesFrom(e.solid, in, e.past.with(last)), last)
 		}
 	}
 	return h.choose(h.candidates(in, nil), none)
 }
 
 // candidates returns the checkpoints in a set but not in another that are allowed where they stand.
-func (h *history) candidates(in, but bitset) []int {
+func (h *history) candidates(in, but bitset) []int { return h.candidatesFrom(0, in, but) }
+
+// candidatesFrom is candidates where all below an index are among the others.
+func (h *history) candidatesFrom(least int, in, but bitset) []int {
 	var out []int
-	for _, i := range h.checkpoints {
+	for _, i := range from(h.checkpoints, least) {
 		if e := h.entries[i]; in.has(i) && !but.has(i) && !e.late && h.overtaken(e, e.rootN).ok() {
 			out = append(out, i)
 		}

@@ -57,7 +57,7 @@ func (h *history) judgeAgain(e, a *entry, v view) fault {
 		}
 		return h.judgeNewcomer(e, a.subject, b.Role, v)
 	case *RoleGrant:
-		return h.judgeRaise(b, v)
+		return v.judgeMove(b.Member, b.Role, true)
 	}
 	return simply(ReasonEndorse)
 }

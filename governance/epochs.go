@@ -83,12 +83,12 @@ func (h *history) lossOf(l *losses, x voided, in bitset, v *verdict) {
 func (h *history) strippers(e *entry, x voided, in bitset, v *verdict) bitset {
 	var out bitset
 	r := &replay{h: h, in: in, base: v.base, void: v.void}
-	for i := range in.without(v.void).members {
-		f := h.entries[i]
-		if f.kind == KindInviteRevoke || f.kind == KindRoleDrop {
-			if slices.Contains(h.exposed(i), e.idx) && r.strips(i, e.idx) {
-				out.add(i)
-			}
+	for _, i := range h.removals {
+		if k := h.entries[i].kind; k != KindInviteRevoke && k != KindRoleDrop || !in.has(i) || v.void.has(i) {
+			continue
+		}
+		if slices.Contains(r.exposed(i), e.idx) && r.strips(i, e.idx) {
+			out.add(i)
 		}
 	}
 	if x.fault.reason == ReasonQuarantine {
@@ -117,7 +117,7 @@ func (h *history) branches(e *entry, in bitset) bitset {
 func (l *losses) covers(e *entry) bool {
 	known := e.past.with(e.idx)
 	for ; l != nil; l = l.settled {
-		if !known.contains(l.all) || slices.ContainsFunc(l.oneOf, func(group bitset) bool { return known.disjoint(group) }) {
+		if !l.knownTo(known) {
 			return false
 		}
 		if l.base != none && known.has(l.base) {
@@ -126,6 +126,14 @@ func (l *losses) covers(e *entry) bool {
 	}
 	return true
 }
+
+// knownTo reports whether a set holds what is lost beyond the last settled checkpoint.
+func (l *losses) knownTo(known bitset) bool {
+	return known.contains(l.all) && !slices.ContainsFunc(l.oneOf, func(group bitset) bool { return known.disjoint(group) })
+}
+
+// coveredSince is covers for an event in the past of the last settled checkpoint that knew of all losses there.
+func (l *losses) coveredSince(e *entry) bool { return l.knownTo(e.past.with(e.idx)) }
 
 // owed reports whether the devices live in an outcome have no usable epoch.
 func (h *history) owed(in bitset, v *verdict) bool {
@@ -162,16 +170,8 @@ func (s *State) buildEpochs(v view, out *verdict) {
 	}
 	s.epochs = map[EpochID]*Epoch{}
 	for _, i := range valid {
-		e := v.h.entries[i]
-		x := v.h.epochOf(e)
-		if x.usable = l.covers(e); x.usable {
-			x.rank = len(v.h.within(valid, e.past))
-			for b := v.base; b != none; b = v.h.entries[b].base {
-				if e.past.has(b) {
-					x.settled++
-				}
-			}
-		}
+		x := s.epochRow(v, l, valid, i)
+		s.minted = append(s.minted, minted{i, x})
 		if old := s.epochs[x.ID]; old == nil || x.better(old) {
 			s.epochs[x.ID] = x
 		}
@@ -189,6 +189,32 @@ func (s *State) buildEpochs(v view, out *verdict) {
 		}
 	}
 	wire.SortIDs(s.owing)
+}
+
+// minted is an epoch that counts and the entry that carries it; two may carry one.
+type minted struct {
+	idx   int
+	epoch *Epoch
+}
+
+// epochRow fills in one epoch. Of a settled one only whether it is usable can have changed.
+func (s *State) epochRow(v view, l *losses, valid []int, i int) *Epoch {
+	e := v.h.entries[i]
+	if old := s.reuse.epoch(i); old != nil && (!old.usable || l.coveredSince(e)) {
+		return old
+	} else if old != nil {
+		return v.h.epochOf(e)
+	}
+	x := v.h.epochOf(e)
+	if x.usable = l.covers(e); x.usable {
+		x.rank = len(v.h.within(valid, e.past))
+		for b := v.base; b != none; b = v.h.entries[b].base {
+			if e.past.has(b) {
+				x.settled++
+			}
+		}
+	}
+	return x
 }
 
 func (h *history) epochOf(e *entry) *Epoch {

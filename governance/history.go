@@ -70,6 +70,8 @@ type entry struct {
 	ballot    *ballot  // of a QuarantinePropose
 	epoch     *epochInfo
 
+	solid     int                        // of a checkpoint: all entries below this index lie in its past
+	state     *State                     // of a checkpoint: of its past, while it is kept
 	roles     map[identity.MemberID]Role // at a settled checkpoint, as far as was asked
 	standings map[identity.DeviceID]Role
 }
@@ -156,7 +158,7 @@ type history struct {
 	minted    map[EpochID]int                        // epochs by id
 	epochs    []int
 	removals  []int
-	opens     []int                       // ChainOpens
+	opens     map[identity.DeviceID][]int // ChainOpens
 	extends   []int                       // FrontierExtends
 	updates   map[identity.DeviceID][]int // KeyUpdates
 	proposals map[identity.MemberID][]int // QuarantineProposes by target
@@ -166,7 +168,9 @@ type history struct {
 
 	checkpoints []int              // those allowed where they stand
 	contents    map[chainKey][]int // checkpoints that settle more of a chain
-	pin         int                // settled checkpoint that no later rival is weighed against, or none
+	clients     map[chainKey]uint32
+	stated      []*entry // checkpoints that keep the state of their past
+	pin         int      // settled checkpoint that no later rival is weighed against, or none
 	memo        map[string]*verdict
 }
 
@@ -185,6 +189,7 @@ func newHistory(project genesis.ProjectID, p policy, founder *deviceInfo) *histo
 		evidence: map[identity.DeviceID][]evidence{},
 		forks:    map[chainKey][]fork{},
 		lifts:    map[identity.DeviceID][]int{},
+		opens:    map[identity.DeviceID][]int{},
 		updates:  map[identity.DeviceID][]int{},
 		votes:    map[int][]int{},
 		endorsed: map[int][]int{},
@@ -196,6 +201,7 @@ func newHistory(project genesis.ProjectID, p policy, founder *deviceInfo) *histo
 		memo:     map[string]*verdict{},
 
 		contents:  map[chainKey][]int{},
+		clients:   map[chainKey]uint32{},
 		proposals: map[identity.MemberID][]int{},
 		reliefs:   map[identity.MemberID][]int{},
 	}
@@ -242,6 +248,10 @@ func (h *history) place(e *entry) {
 func (h *history) add(e *entry) {
 	h.place(e)
 	h.judgeInPast(e)
+	if e.kind == KindCheckpoint {
+		e.solid = h.solidOf(e)
+		h.keepState(e)
+	}
 	e.late = h.pin != none && !e.past.has(h.pin)
 	h.entries = append(h.entries, e)
 	h.index(e)
@@ -249,6 +259,32 @@ func (h *history) add(e *entry) {
 	if e.kind == KindCheckpoint {
 		h.setPin(e.after.base)
 	}
+}
+
+// solidOf returns the number of entries, from the first on, that all lie in the past of a checkpoint.
+func (h *history) solidOf(e *entry) int {
+	n := 0
+	if e.base != none {
+		n = h.entries[e.base].solid
+	}
+	for e.past.has(n) {
+		n++
+	}
+	return n
+}
+
+// solidAt is solidOf a settled checkpoint, 0 before the first.
+func (h *history) solidAt(base int) int {
+	if base == none {
+		return 0
+	}
+	return h.entries[base].solid
+}
+
+// from returns those of ascending indices that are not below one.
+func from(list []int, least int) []int {
+	k, _ := slices.BinarySearch(list, least)
+	return list[k:]
 }
 
 // setPin pins the settled checkpoint 24 numbers below the newest, so that no rival of it is weighed any more.
@@ -326,7 +362,7 @@ func (h *history) file(e *entry) {
 func (h *history) fileRest(e *entry) {
 	switch b := e.body.(type) {
 	case *ChainOpen:
-		h.opens = append(h.opens, e.idx)
+		h.opens[e.device] = append(h.opens[e.device], e.idx)
 	case *FrontierExtend:
 		h.extends = append(h.extends, e.idx)
 	case *KeyUpdate:

@@ -66,7 +66,10 @@ func TestClientIDOwnership(t *testing.T) {
 	later := add("x3", "A3", 1, 1, "x1", "x2")
 	v := view{h: h, in: h.closure(h.headsNow()), base: none}
 	b, c, a := chainKey{deviceID("B1"), 1}, chainKey{deviceID("C1"), 1}, chainKey{deviceID("A3"), 1}
-	opened := map[chainKey][]int{b: {first}, c: {at}, a: {later}}
+	opened := map[chainKey]*Chain{}
+	for key, i := range map[chainKey]int{b: first, c: at, a: later} {
+		opened[key] = &Chain{Openings: []EventID{h.entries[i].id}}
+	}
 	for _, tc := range []struct {
 		name string
 		key  chainKey

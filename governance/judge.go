@@ -79,8 +79,8 @@ func (h *history) needs(e *entry, v view) []Role {
 // chain whose opening fell may still have been written under.
 func (h *history) nextChain(d identity.DeviceID, in bitset) uint32 {
 	next := uint32(1)
-	for _, i := range h.authored[d] {
-		if e := h.entries[i]; e.kind == KindChainOpen && e.chainOK && in.has(i) {
+	for _, i := range h.opens[d] {
+		if e := h.entries[i]; e.chainOK && in.has(i) {
 			next = max(next, e.body.(*ChainOpen).ChainNo+1)
 		}
 	}
@@ -226,13 +226,13 @@ func (h *history) judgeSubject(e *entry, v view, local bool) fault {
 	case *Admit:
 		return h.judgeAdmit(e, b, v)
 	case *RoleGrant:
-		return h.judgeRaise(b, v)
+		return v.judgeMove(b.Member, b.Role, true)
 	case *Revoke:
 		if v.role(b.Member) == None {
 			return because(ReasonAbsent, v.whyOut(b.Member))
 		}
 	case *RoleDrop:
-		return h.judgeDrop(b, v)
+		return v.judgeMove(b.Member, b.Role, false)
 	case *DeviceRemove:
 		if !e.about || !v.live(h.devices[b.Device]) {
 			return simply(ReasonAbsent)
@@ -265,27 +265,17 @@ func (h *history) judgeSubject(e *entry, v view, local bool) fault {
 	return fine
 }
 
-func (h *history) judgeRaise(b *RoleGrant, v view) fault {
-	role := v.role(b.Member)
+// judgeMove checks that a member is present and that a role is another one for him in the right direction.
+func (v view) judgeMove(m identity.MemberID, to Role, up bool) fault {
+	role := v.role(m)
 	switch {
-	case !b.Role.known():
+	case !to.known():
 		return simply(ReasonRole)
 	case role == None:
-		return because(ReasonAbsent, v.whyOut(b.Member))
-	case b.Role <= role:
+		return because(ReasonAbsent, v.whyOut(m))
+	case up && to <= role:
 		return simply(ReasonNoRaise)
-	}
-	return fine
-}
-
-func (h *history) judgeDrop(b *RoleDrop, v view) fault {
-	role := v.role(b.Member)
-	switch {
-	case !b.Role.known():
-		return simply(ReasonRole)
-	case role == None:
-		return because(ReasonAbsent, v.whyOut(b.Member))
-	case b.Role >= role:
+	case !up && to >= role:
 		return simply(ReasonNoDrop)
 	}
 	return fine
@@ -427,13 +417,8 @@ func (h *history) judgeTime(e *entry, v view) fault {
 
 // hasMinted reports whether a KeyEpoch of a device counts in v since the last settled checkpoint.
 func (h *history) hasMinted(d identity.DeviceID, v view) bool {
-	for _, i := range slices.Backward(h.authored[d]) {
-		if h.entries[i].kind != KindKeyEpoch || !v.counts(i) {
-			continue
-		}
-		if v.base == none || !h.entries[v.base].past.has(i) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(from(h.epochs, h.solidAt(v.base)), func(i int) bool {
+		e := h.entries[i]
+		return e.device == d && e.kind == KindKeyEpoch && v.counts(i) && (v.base == none || !h.entries[v.base].past.has(i))
+	})
 }

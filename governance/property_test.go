@@ -4,6 +4,7 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"reflect"
 	"runtime"
 	"slices"
 	"sort"
@@ -236,6 +237,21 @@ func checkIncrement(t *testing.T, h *history, acts []*act, seed uint64) {
 			t.Fatalf("seed %d: the outcome of %x and its past is %v step by step and %v as a whole\n%s", seed, e.id[:4],
 				e.after.items(), full.items(), describe(acts))
 		}
+		if e.idx%5 == 0 || e.idx == len(acts) {
+			checkReuse(t, h, []int{e.idx}, acts, seed)
+		}
+	}
+	checkReuse(t, h, h.headsNow(), acts, seed)
+}
+
+// checkReuse compares a state that takes over what was settled with one that is built from nothing.
+func checkReuse(t *testing.T, h *history, heads []int, acts []*act, seed uint64) {
+	t.Helper()
+	out, root := h.verdict(heads), h.rootID(heads)
+	got, want := h.stateBy(heads, out, root), h.build(heads, out, root, &reuse{})
+	got.digest, want.digest = nil, nil
+	if !reflect.DeepEqual(got, want) {
+		t.Fatalf("seed %d: with what was settled %+v\nfrom nothing %+v\n%s", seed, got, want, describe(acts))
 	}
 }
 

@@ -225,7 +225,7 @@ func TestScenario93OneClientID(t *testing.T) {
 		x := add(&act{id: "x", kind: KindChainOpen, device: "B1", aseq: 1, chain: 1, parents: []string{last}})
 		y := add(&act{id: "y", kind: KindChainOpen, device: "C1", aseq: 1, chain: 1, parents: []string{last}})
 		b, c := chainKey{deviceID("B1"), 1}, chainKey{deviceID("C1"), 1}
-		opened := map[chainKey][]int{b: {x}, c: {y}}
+		opened := map[chainKey]*Chain{b: {Openings: []EventID{h.entries[x].id}}, c: {Openings: []EventID{h.entries[y].id}}}
 		owners := func() string {
 			o := h.verdict(h.headsNow())
 			v := view{h, h.closure(h.headsNow()), o.void, o.base}

@@ -30,6 +30,8 @@ type State struct {
 	voids     []voidRow
 	settled   Settled
 	held      []Quarantine
+	minted    []minted       // ascending by entry
+	reuse     *reuse         // only while it is built
 	digest    func() wire.ID // computed when first asked for
 }
 
@@ -98,7 +100,13 @@ func (h *history) state(heads []int) *State {
 // stateBy builds the state of an outcome of the closure of heads, with a root record in force.
 func (h *history) stateBy(heads []int, out *verdict, root genesis.RootID) *State {
 	v := view{h, h.closure(heads), out.void, out.base}
-	s := &State{project: h.project, root: root}
+	return h.build(heads, out, root, h.reuse(v))
+}
+
+// build builds a state with what it takes over.
+func (h *history) build(heads []int, out *verdict, root genesis.RootID, over *reuse) *State {
+	v := view{h, h.closure(heads), out.void, out.base}
+	s := &State{project: h.project, root: root, reuse: over}
 	for _, i := range heads {
 		s.heads = append(s.heads, h.entries[i].id)
 	}
@@ -112,6 +120,7 @@ func (h *history) stateBy(heads []int, out *verdict, root genesis.RootID) *State
 	s.buildInvites(v, out)
 	s.buildEpochs(v, out)
 	s.buildVoids(v, out)
+	s.reuse = nil
 	s.digest = sync.OnceValue(s.sum)
 	return s
 }
@@ -120,6 +129,10 @@ func (s *State) buildMembers(v view) {
 	s.devices = map[identity.DeviceID]*Device{}
 	s.peers = map[[32]byte]*Device{}
 	for _, m := range v.h.members {
+		if s.reuse.member(m) {
+			s.takeOver(v, m)
+			continue
+		}
 		acts := v.acts(m)
 		admits := slices.DeleteFunc(slices.Clone(acts), func(i int) bool { return !v.h.admitsMember(v.h.entries[i], m) })
 		if len(admits) == 0 {
@@ -141,6 +154,28 @@ func (s *State) buildMembers(v view) {
 	for _, d := range slices.Backward(s.live) { // the lowest id keeps the key
 		if d.Cert != nil {
 			s.peers[d.Cert.Peer] = d
+		}
+	}
+}
+
+// takeOver adds a member and his devices as they were settled, with the keys that they have now.
+func (s *State) takeOver(v view, m identity.MemberID) {
+	row, ok := s.reuse.from.Member(m)
+	if !ok {
+		return
+	}
+	s.members = append(s.members, row)
+	for _, id := range v.h.owned[m] {
+		if x := s.reuse.from.devices[id]; x != nil {
+			if s.reuse.keys[id] {
+				changed := *x
+				changed.KemID, changed.KEM = v.kem(v.h.devices[id])
+				x = &changed
+			}
+			s.devices[id] = x
+			if x.Live {
+				s.live = append(s.live, x)
+			}
 		}
 	}
 }
@@ -168,6 +203,9 @@ func (h *history) admitsMember(e *entry, m identity.MemberID) bool {
 func (s *State) buildQuarantines(v view) {
 	for _, m := range v.h.members {
 		for _, q := range v.h.proposals[m] {
+			if v.h.expired(q, v.base) {
+				continue
+			}
 			voters, enough := v.tally(q)
 			if !enough || v.over(q, v.in, v.base) || v.role(m) == None {
 				continue
@@ -214,6 +252,12 @@ func (v view) holdPoints(q int, voters []identity.MemberID) []Cut {
 func (s *State) buildInvites(v view, out *verdict) {
 	s.invites = map[InviteID]*Invite{}
 	for id := range v.h.invites {
+		if s.reuse.invite(id) {
+			if x := s.reuse.from.invites[id]; x != nil {
+				s.invites[id] = x
+			}
+			continue
+		}
 		c := v.inviteOf(id)
 		if c == none {
 			continue

@@ -102,7 +102,7 @@ func (r *replay) judged(e *entry, void, settled bitset) bitset {
 // strippedBy returns the events that a reductive event strips.
 func (r *replay) strippedBy(i int) []int {
 	var out []int
-	for _, j := range r.h.exposed(i) {
+	for _, j := range r.exposed(i) {
 		if r.standing(j) && !r.settled.has(j) && r.strips(i, j) {
 			out = append(out, j)
 		}
@@ -110,12 +110,12 @@ func (r *replay) strippedBy(i int) []int {
 	return out
 }
 
-// exposed returns the events that a reductive event may strip.
-func (h *history) exposed(i int) []int {
-	e := h.entries[i]
+// exposed returns the events that a reductive event may strip, without most of those that are settled.
+func (r *replay) exposed(i int) []int {
+	h, e := r.h, r.h.entries[i]
 	switch e.kind {
 	case KindRevoke, KindRoleDrop, KindDeviceRemove, KindCarry:
-		return h.signed[e.subject]
+		return from(h.signed[e.subject], h.solidAt(r.base))
 	case KindInviteRevoke:
 		var out []int
 		for _, c := range h.invites[e.invite] {
@@ -456,7 +456,7 @@ func (c *contest) conclude() {
 func (c *contest) reason(e *entry) fault {
 	var by []int
 	for _, i := range c.list {
-		if c.r.h.entries[i].reductive() && !c.void.has(i) && slices.Contains(c.r.h.exposed(i), e.idx) && c.r.strips(i, e.idx) {
+		if c.r.h.entries[i].reductive() && !c.void.has(i) && slices.Contains(c.r.exposed(i), e.idx) && c.r.strips(i, e.idx) {
 			by = append(by, i)
 		}
 	}
