@@ -7,7 +7,9 @@ import (
 	"os"
 	"slices"
 	"testing"
+	"time"
 
+	"github.com/studio-whip/collab/crypto/sign"
 	"github.com/studio-whip/collab/identity"
 )
 
@@ -234,4 +236,34 @@ func FuzzSelfRevoke(f *testing.F) {
 			t.Fatal("no id")
 		}
 	})
+}
+
+// AddUntil stops at the first event that is refused; what was before it stays, what was let pass is left out.
+func TestAddUntil(t *testing.T) {
+	tm := newTeam(t, 2)
+	now := uint64(1000)
+	tm.draw(`G -> key -> b -> ahead -> c`, map[string]step{
+		"key": epochStep("A"), "b": admitStep("A", "B", Editor), "ahead": checkStep("A", 1, now+3600), "c": admitStep("A", "C", Viewer),
+	})
+	var raws [][]byte
+	for e := range tm.log.All() {
+		raws = append(raws, e.Raw)
+	}
+	log := NewLog(tm.root)
+	log.SetClock(func() time.Time { return time.Unix(int64(now), 0) })
+	res, err := log.AddUntil("peer", raws, func(_ int, err error) bool { return errors.Is(err, ErrAhead) })
+	if err != nil || len(res.Added) != 2 || !slices.Equal(log.Missing(), []EventID{tm.ids["ahead"]}) {
+		t.Fatalf("%d added, missing %v, %v", len(res.Added), log.Missing(), err)
+	}
+	forged := bytes.Clone(raws[1])
+	forged[len(forged)-1] ^= 1
+	log = NewLog(tm.root)
+	res, err = log.AddUntil("peer", [][]byte{raws[0], forged, raws[1], raws[2]}, func(int, error) bool { return false })
+	if !errors.Is(err, sign.ErrSignature) || len(res.Added) != 1 || log.Len() != 1 {
+		t.Fatalf("a forged event: %d added, %v", len(res.Added), err)
+	}
+	res, err = log.AddUntil("peer", [][]byte{raws[0], raws[1], raws[1], raws[2], raws[3]}, func(int, error) bool { return false })
+	if err != nil || len(res.Added) != 3 {
+		t.Fatalf("the good copies: %d added, %v", len(res.Added), err)
+	}
 }

@@ -14,24 +14,35 @@ import (
 // takes the first, so a log is read from disk as fast as the machine can. errs[i] is what AddFrom would say of raws[i];
 // nil if all were taken or wait for their parents.
 func (l *Log) AddAll(from string, raws [][]byte) (res AddResult, errs []error) {
-	events, errs := l.prepare(raws)
+	errs = make([]error, len(raws))
 	failed := false
-	for i, ev := range events {
-		if ev == nil {
-			failed = true
-			continue
-		}
-		one, err := l.addEvent(from, ev)
-		res.Added = append(res.Added, one.Added...)
-		res.Missing = append(res.Missing, one.Missing...)
-		res.Dropped = append(res.Dropped, one.Dropped...)
-		errs[i] = err
-		failed = failed || err != nil
-	}
+	res, _ = l.AddUntil(from, raws, func(i int, err error) bool {
+		errs[i], failed = err, true
+		return true
+	})
 	if !failed {
 		errs = nil
 	}
 	return res, errs
+}
+
+// AddUntil is [Log.AddAll] that stops at the first event whose error pass does not let pass, and returns that error. The
+// events before it stay.
+func (l *Log) AddUntil(from string, raws [][]byte, pass func(i int, err error) bool) (res AddResult, err error) {
+	events, errs := l.prepare(raws)
+	for i, ev := range events {
+		var one AddResult
+		if ev != nil {
+			one, errs[i] = l.addEvent(from, ev)
+		}
+		res.Added = append(res.Added, one.Added...)
+		res.Missing = append(res.Missing, one.Missing...)
+		res.Dropped = append(res.Dropped, one.Dropped...)
+		if errs[i] != nil && !pass(i, errs[i]) {
+			return res, errs[i]
+		}
+	}
+	return res, nil
 }
 
 // prepare parses events and verifies their signatures on all cores, by keys that are at hand or that they bring.
@@ -44,8 +55,21 @@ func (l *Log) prepare(raws [][]byte) (events []*Event, errs []error) {
 		}
 	})
 	keys := l.keysOf(events)
+	first := map[EventID]int{} // what is there twice is verified once
+	for i, ev := range events {
+		if ev == nil {
+			continue
+		}
+		if _, again := first[ev.ID]; !again && !l.Has(ev.ID) {
+			first[ev.ID] = i
+		}
+	}
 	each(len(events), func(i int) {
-		if ev := events[i]; ev != nil && !l.Has(ev.ID) {
+		ev := events[i]
+		if ev == nil {
+			return
+		}
+		if k, fresh := first[ev.ID]; fresh && k == i {
 			ev.verified = l.signedBy(ev, keys)
 		}
 	})

@@ -34,27 +34,23 @@ func (p *Project) take(from identity.DeviceID, raws [][]byte) (int, error) {
 	if err := p.usable(); err != nil {
 		return 0, err
 	}
-	var added []governance.EventID
-	var refused error
-	for _, raw := range raws {
-		res, err := p.events.AddFrom(from.String(), raw)
+	res, refused := p.events.AddUntil(from.String(), raws, func(_ int, err error) bool {
 		if errors.Is(err, governance.ErrAhead) {
 			p.log.Warn("membership: a checkpoint from the future waits for the clock", "peer", from.Short(), "err", err)
-			continue // an honest peer may have it whose clock is right; what rests on it is asked for again
+			return true // an honest peer may have it whose clock is right; what rests on it is asked for again
 		}
-		if err != nil && !errors.Is(err, governance.ErrOrphansFull) {
-			refused = fmt.Errorf("%w: %w", ErrProtocol, err)
-			break
-		}
-		added = append(added, res.Added...)
+		return errors.Is(err, governance.ErrOrphansFull)
+	})
+	if refused != nil {
+		refused = fmt.Errorf("%w: %w", ErrProtocol, refused)
 	}
-	if len(added) == 0 {
+	if len(res.Added) == 0 {
 		return 0, refused
 	}
-	if err := p.settle(added, from, nil); err != nil {
+	if err := p.settle(res.Added, from, nil); err != nil {
 		return 0, err
 	}
-	return len(added), refused
+	return len(res.Added), refused
 }
 
 // settle makes events that the log has just taken durable, with the keys and invites that they bring and what also

@@ -1,6 +1,7 @@
 package membership
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -157,11 +158,8 @@ func (p *Project) read(tx *store.Tx) error {
 	if err := p.readRoots(tx); err != nil {
 		return err
 	}
-	for i, raw := range tx.Log(p.names.events).From(1) {
-		res, err := p.events.Add(raw)
-		if err != nil || len(res.Added) != 1 {
-			return damaged("event %d does not fit: %v", i, err)
-		}
+	if err := p.readEvents(tx); err != nil {
+		return err
 	}
 	p.events.SetClock(p.reg.cfg.Now) // not earlier: what was taken once is judged by no clock again
 	for k, v := range tx.Map(p.names.epochs).All() {
@@ -192,6 +190,31 @@ func (p *Project) read(tx *store.Tx) error {
 	}
 	p.doubt = !clean && p.othersLive(state)
 	return errors.Join(tx.Err(), p.names.markClean(tx, false))
+}
+
+// loadBatch is how many events are verified at a time.
+const loadBatch = 512
+
+// readEvents takes the stored events again, whose signatures are verified on all cores.
+func (p *Project) readEvents(tx *store.Tx) error {
+	var batch [][]byte
+	take := func() error {
+		at := p.events.Len()
+		res, err := p.events.AddUntil("", batch, func(int, error) bool { return false })
+		if err != nil || len(res.Added) != len(batch) {
+			return damaged("event %d does not fit: %v", at+len(res.Added)+1, err)
+		}
+		batch = batch[:0]
+		return nil
+	}
+	for _, raw := range tx.Log(p.names.events).From(1) {
+		if batch = append(batch, bytes.Clone(raw)); len(batch) == loadBatch {
+			if err := take(); err != nil {
+				return err
+			}
+		}
+	}
+	return take()
 }
 
 // othersLive reports whether another device could hold what ours has lost.
