@@ -164,7 +164,7 @@ func TestRevokeDenied(t *testing.T) {
 	if !errors.As(err, &denied) || denied.Reason != governance.ReasonQuorum || denied.Need != 2 {
 		t.Errorf("one manager removes another: %v", err)
 	}
-	if !strings.Contains(err.Error(), "2 managers must sign") {
+	if !strings.Contains(err.Error(), "needs 2 managers, has 1") {
 		t.Errorf("the error does not say what is needed: %v", err)
 	}
 	for _, m := range []collab.Member{ada.Me(), bob.Me()} {

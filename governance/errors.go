@@ -36,14 +36,15 @@ var ErrDenied = errors.New("governance: the act would not count")
 type DeniedError struct {
 	Kind    Kind
 	Reason  Reason
-	Need    int     // signers needed, if Reason is ReasonQuorum
+	Need    int     // members who must sign, if Reason is ReasonQuorum,
+	Have    int     // and how many would
 	Culprit EventID // event that stands in the way; zero if none does
 }
 
 func (e *DeniedError) Error() string {
 	s := fmt.Sprintf("governance: %v would not count: %v", e.Kind, e.Reason)
 	if e.Reason == ReasonQuorum {
-		s += fmt.Sprintf(" (%d managers must sign, or the root)", e.Need)
+		s += fmt.Sprintf(" (needs %d managers, has %d; or the root)", e.Need, e.Have)
 	}
 	if e.Culprit != (EventID{}) {
 		s += "; see event " + e.Culprit.Short()

@@ -153,8 +153,7 @@ func (h *history) judgeSigners(e *entry, v view, local bool) fault {
 		}
 		seen = append(seen, s.member)
 	}
-	removes := e.kind == KindRevoke || e.kind == KindRoleDrop || e.kind == KindDeviceRemove && !e.onOwn()
-	if removes && slices.Contains(seen, e.subject) {
+	if e.removes() && slices.Contains(seen, e.subject) {
 		return simply(ReasonSubject)
 	}
 	n, spare := h.signersFor(e, v)
@@ -165,6 +164,11 @@ func (h *history) judgeSigners(e *entry, v view, local bool) fault {
 		return simply(ReasonCosigner)
 	}
 	return fine
+}
+
+// removes reports whether e takes another's standing away, so that its subject may not sign it.
+func (e *entry) removes() bool {
+	return e.kind == KindRevoke || e.kind == KindRoleDrop || e.kind == KindDeviceRemove && !e.onOwn()
 }
 
 // inDoubt reports whether the author's authority was in doubt before e in v.

@@ -64,29 +64,37 @@ func (l *Log) propose(a Author, kind Kind, content any, opts []ProposeOption) ([
 	for _, o := range opts {
 		o(&p)
 	}
+	e, err := l.drafted(a.Device, kind, content, &p)
+	if err != nil {
+		return nil, EventID{}, err
+	}
+	if err := l.denied(e); err != nil {
+		return nil, EventID{}, err
+	}
+	raw, err := p.sign(a, e.event.core)
+	return raw, e.id, err
+}
+
+// drafted builds an event of a device on the current heads that nobody has signed yet.
+func (l *Log) drafted(by identity.DeviceID, kind Kind, content any, p *proposal) (*entry, error) {
 	slices.SortFunc(p.cosigners, func(x, y Author) int { return bytes.Compare(x.Device[:], y.Device[:]) })
 	slices.SortFunc(p.holders, func(x, y HolderSigner) int {
 		mx, my := x.Member(), y.Member()
 		return bytes.Compare(mx[:], my[:])
 	})
 	if !kind.Known() {
-		return nil, EventID{}, ErrUnknownKind
+		return nil, ErrUnknownKind
 	}
-	core := wire.Marshal(l.draft(a, kind, content, &p))
-	ev, err := parseEventCore(core)
+	ev, err := parseEventCore(wire.Marshal(l.draft(Author{Device: by}, kind, content, p)))
 	if err != nil {
-		return nil, EventID{}, err
+		return nil, err
 	}
 	e, err := l.facts(ev)
 	if err != nil {
-		return nil, EventID{}, err
+		return nil, err
 	}
 	l.readBody(e)
-	if err := l.denied(e); err != nil {
-		return nil, EventID{}, err
-	}
-	raw, err := p.sign(a, core)
-	return raw, ev.ID, err
+	return e, nil
 }
 
 // draft fills in an event's core on the current heads.
@@ -152,7 +160,7 @@ func (l *Log) denied(e *entry) error {
 		return nil
 	}
 	n, _ := l.h.signersFor(e, l.h.pastOf(e))
-	d := &DeniedError{Kind: e.kind, Reason: f.reason, Need: n}
+	d := &DeniedError{Kind: e.kind, Reason: f.reason, Need: n, Have: len(e.signers)}
 	if f.culprit != none {
 		d.Culprit = l.h.entries[f.culprit].id
 	}

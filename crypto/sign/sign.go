@@ -48,6 +48,8 @@ const (
 	TransferClaim  Type = "transfer-claim"
 	ShareRequest   Type = "share-request"
 	SelfRevoke     Type = "self-revoke"
+	ActProposal    Type = "act-proposal"
+	ActVote        Type = "act-vote"
 )
 
 var (

@@ -22,7 +22,7 @@ var update = flag.Bool("update", false, "write the golden files anew")
 
 // types is every kind of record that is signed.
 var types = []Type{IdentityCert, DeviceCert, Root, Event, EventRoot, Envelope, Ephemeral, EpochBox, Snapshot, Address,
-	TransportProof, InviteHost, InviteJoiner, InviteProof, TransferClaim, ShareRequest, SelfRevoke}
+	TransportProof, InviteHost, InviteJoiner, InviteProof, TransferClaim, ShareRequest, SelfRevoke, ActProposal, ActVote}
 
 func newKey(b byte) *PrivateKey {
 	return NewPrivateKey([SeedSize]byte(bytes.Repeat([]byte{b}, SeedSize)), [SeedSize]byte(bytes.Repeat([]byte{b + 1}, SeedSize)))

@@ -91,6 +91,7 @@ func (p *Project) settle(added []governance.EventID, from identity.DeviceID, als
 	}
 	p.hold(keys)
 	p.host(invites)
+	p.noteArrival(added)
 	for _, d := range p.gone(before, after) {
 		p.gate.depart(d.Cert)
 	}
@@ -176,7 +177,7 @@ func (p *Project) Remove(ctx context.Context, r Removal, opts ...governance.Prop
 	if r.Notify {
 		body.Notify = 1
 	}
-	if m, err := p.newEpoch(r.Member); err != nil {
+	if m, err := p.newEpoch(func(d *governance.Device) bool { return d.Member == r.Member }); err != nil {
 		p.log.Warn("membership: removal without a new key", "err", err)
 	} else {
 		defer clear(m.Key[:])
@@ -185,13 +186,13 @@ func (p *Project) Remove(ctx context.Context, r Removal, opts ...governance.Prop
 	return p.propose(governance.KindRevoke, body, nil, opts...)
 }
 
-// newEpoch mints a key for the devices that are live without one member, to be carried by this device's next event.
-// p.mu is held.
-func (p *Project) newEpoch(without identity.MemberID) (*epoch.Minted, error) {
+// newEpoch mints a key for the devices that are live, but those that gone names, to be carried by this device's next
+// event. p.mu is held.
+func (p *Project) newEpoch(gone func(*governance.Device) bool) (*epoch.Minted, error) {
 	s := p.State()
 	var recipients []epoch.Recipient
 	for _, d := range s.Devices() {
-		if d.Member != without {
+		if !gone(d) {
 			recipients = append(recipients, epoch.Recipient{Device: d.ID, KEM: d.KEM})
 		}
 	}
@@ -220,7 +221,7 @@ func (p *Project) mint(ctx context.Context, also func(tx *store.Tx) error) error
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("membership: rotate: %w", err)
 	}
-	m, err := p.newEpoch(identity.MemberID{})
+	m, err := p.newEpoch(func(*governance.Device) bool { return false })
 	if err != nil {
 		return err
 	}

@@ -11,6 +11,10 @@
 // The root moves by [Project.ProposeRoot] and [Project.SignRoot], with those who have offered to hold it by
 // [Project.OfferToHold]; [Project.Roots] says how it stands.
 //
+// An act that several managers have to sign is asked for by [Project.ProposeAct], which does at once what one may do alone;
+// the others answer with [Project.ApproveAct], and their devices make the event when they meet. [Project.Acts] says what
+// waits.
+//
 // What is promised. An event is durable before it is sent, acted upon or visible in State. Every request of a peer
 // names one project and is checked against that project's members at that moment; a project that does not exist here
 // and one that the peer is no member of get the same answer, a closed stream. Nothing is sent to who is not a member,

@@ -28,6 +28,10 @@ var (
 	ErrNotAdmitted = errors.New("membership: the host's log does not admit this device; ask for a new invite")
 	// ErrUnknownProposal means that no such proposal of a root record is open here.
 	ErrUnknownProposal = errors.New("membership: no such proposal is open; it may have been decided or have come to its end")
+	// ErrTooManyActs means that too many acts wait for managers: decide on those first.
+	ErrTooManyActs = errors.New("membership: too many proposed acts wait for managers; decide on those first")
+	// ErrCosigners means that devices that have to sign an event are not reached or do not sign it yet.
+	ErrCosigners = errors.New("membership: devices that must co-sign are not reached, or are not ready")
 	// ErrRootFork means that two records claim to be the next version of the root, and the root is suspended: compare the
 	// records with people you trust and pin one.
 	ErrRootFork = errors.New("membership: the root is forked; compare the records with people you trust and pin one")

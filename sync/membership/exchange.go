@@ -55,6 +55,7 @@ func (p *Project) exchange(ctx context.Context, device identity.DeviceID, news [
 		}
 		return fmt.Errorf("membership: exchange with %s: %w", device.Short(), err)
 	}
+	p.exchangeActs(ctx, host, device)
 	return nil
 }
 

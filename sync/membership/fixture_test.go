@@ -57,6 +57,7 @@ type node struct {
 	self  Self
 	clock *clock
 	st    *store.Store
+	shape func(*Config) // what is special about its projects; may be nil
 	reg   *Registry
 	host  *p2p.Host
 }
@@ -135,7 +136,13 @@ func (n *node) stop() {
 	n.host = nil
 }
 
-func (n *node) cfg() Config { return Config{Store: n.st} }
+func (n *node) cfg() Config {
+	c := Config{Store: n.st}
+	if n.shape != nil {
+		n.shape(&c)
+	}
+	return c
+}
 
 func timeout(t testing.TB) context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)

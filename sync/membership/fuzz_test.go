@@ -5,6 +5,7 @@ import (
 	"errors"
 	"testing"
 
+	"github.com/studio-whip/collab/crypto/sign"
 	"github.com/studio-whip/collab/genesis"
 	"github.com/studio-whip/collab/governance"
 	"github.com/studio-whip/collab/internal/wire"
@@ -61,6 +62,81 @@ func FuzzAddressRecord(f *testing.F) {
 		}
 		if !bytes.Equal(wire.Marshal(r.addressCore), r.core) {
 			t.Fatal("decoded, but not in its one form")
+		}
+	})
+}
+
+func FuzzActHello(f *testing.F) {
+	fuzzMessage(f, actHello{}, actHello{Have: []wire.ID{{1}, {2}}})
+}
+
+func FuzzActBatch(f *testing.F) {
+	fuzzMessage(f, actBatch{Last: true}, actBatch{Proposals: [][]byte{{1}}, Votes: [][]byte{{2}}})
+}
+
+func FuzzCosignRequest(f *testing.F) {
+	fuzzMessage(f, cosignRequest{}, cosignRequest{Act: &ActID{1}, Core: []byte{1}})
+}
+
+func FuzzCosignAnswer(f *testing.F) {
+	fuzzMessage(f, cosignAnswer{Result: cosignLater}, cosignAnswer{Result: cosignSigned, Signature: make([]byte, sign.SignatureSize)})
+}
+
+func FuzzActRecord(f *testing.F) {
+	s := selfOf(f, "anna")
+	r, err := newActRecord(s.Keys, actCore{
+		Kind: governance.KindRevoke, Terms: wire.Marshal(governance.Revoke{}), Device: s.Device.ID, Since: []governance.EventID{{1}}, Note: "x",
+	})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(r.raw)
+	f.Fuzz(func(t *testing.T, b []byte) {
+		r, err := parseActRecord(b)
+		if err != nil {
+			return
+		}
+		if !bytes.Equal(wire.Marshal(r.actCore), r.core) || !proposable(r.Kind) {
+			t.Fatal("decoded, but not in its one form")
+		}
+	})
+}
+
+func FuzzVoteRecord(f *testing.F) {
+	s := selfOf(f, "anna")
+	r, err := newVoteRecord(s.Keys, voteCore{Act: ActID{1}, Device: s.Device.ID, N: 1, Approve: 1})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(r.raw)
+	f.Fuzz(func(t *testing.T, b []byte) {
+		r, err := parseVoteRecord(b)
+		if err != nil {
+			return
+		}
+		if !bytes.Equal(wire.Marshal(r.voteCore), r.core) || r.N == 0 {
+			t.Fatal("decoded, but not in its one form")
+		}
+	})
+}
+
+// FuzzStoredAct reads what a store holds of a proposed act.
+func FuzzStoredAct(f *testing.F) {
+	s := selfOf(f, "anna")
+	r, err := newActRecord(s.Keys, actCore{
+		Kind: governance.KindRoleGrant, Terms: wire.Marshal(governance.RoleGrant{}), Device: s.Device.ID, Since: []governance.EventID{{1}},
+	})
+	if err != nil {
+		f.Fatal(err)
+	}
+	v, err := newVoteRecord(s.Keys, voteCore{Act: r.id, Device: s.Device.ID, N: 1})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(wire.Marshal(storedAct{Record: r.raw, Votes: [][]byte{v.raw}, Declined: true}))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if o, err := readAct(b); err == nil && (o.actRecord == nil || o.votes == nil) {
+			t.Fatal("read in part")
 		}
 	})
 }

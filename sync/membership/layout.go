@@ -33,6 +33,7 @@ type names struct {
 	meta      string // map: see below
 	signed    string // map: root id -> ids of the records after it that the owner has signed
 	proposals string // map: root id -> device that brought it, and proposal
+	acts      string // map: act id -> proposed act
 }
 
 func namesOf(id genesis.ProjectID) names {
@@ -40,6 +41,7 @@ func namesOf(id genesis.ProjectID) names {
 	return names{
 		events: prefix + "events", roots: prefix + "roots", epochs: prefix + "epochs", invites: prefix + "invites",
 		addresses: prefix + "addresses", meta: prefix + "meta", signed: prefix + "signed", proposals: prefix + "proposals",
+		acts: prefix + "acts",
 	}
 }
 
@@ -76,7 +78,7 @@ func (n names) begin(tx *store.Tx, id genesis.ProjectID, root *genesis.Root) err
 }
 
 func (n names) drop(tx *store.Tx, id genesis.ProjectID) error {
-	for _, name := range []string{n.events, n.roots, n.epochs, n.invites, n.addresses, n.meta, n.signed, n.proposals} {
+	for _, name := range []string{n.events, n.roots, n.epochs, n.invites, n.addresses, n.meta, n.signed, n.proposals, n.acts} {
 		if err := tx.Drop(name); err != nil {
 			return err
 		}
@@ -183,6 +185,9 @@ func (p *Project) read(tx *store.Tx) error {
 	}
 	state := p.events.State()
 	p.state.Store(state)
+	if err := p.readActs(tx); err != nil {
+		return err
+	}
 	p.noteRoot()
 	_, clean, err := tx.Map(p.names.meta).Get(metaClean)
 	if err != nil {

@@ -24,6 +24,27 @@ const (
 	maxWelcomeRoots = 384 << 10 // bytes of records after the pinned one that a newcomer is given with its admission
 )
 
+// Caps of proposed acts.
+const (
+	MaxActNote    = 512      // what is said for it
+	maxActTerms   = 8 << 10  // what is to be agreed on
+	maxActSince   = 64       // newest events that its proposer knew
+	maxActRecord  = 16 << 10 // proposal
+	maxVoteRecord = 4 << 10
+	maxActs       = 32 // proposals that are kept,
+	maxMemberActs = 8  // of one member,
+	maxVotes      = 64 // and devices whose votes are kept on each
+	maxActsHad    = 2048
+	maxActBatch   = 64 // records of one batch
+	maxActBatches = 256
+)
+
+// How long a proposed act is open.
+const (
+	DefaultActLife = 7 * 24 * time.Hour
+	MaxActLife     = 30 * 24 * time.Hour
+)
+
 // Caps of address records.
 const (
 	MaxAddresses   = 8   // of one device
@@ -35,6 +56,7 @@ const (
 const (
 	exchangeTime  = time.Minute      // one exchange of events
 	farewellTime  = 5 * time.Second  // telling a removed device of its removal
+	cosignTime    = 10 * time.Second // one co-signature
 	handshakeTime = 15 * time.Second // invite handshake without a person
 	approvalTime  = 2 * time.Minute  // a person's decision; then the answer is "pending"
 	joinTime      = approvalTime + 2*handshakeTime
@@ -58,12 +80,26 @@ const (
 	inviteMemory      = 30 * 24 * time.Hour // how long an ended invite's holder is told why
 )
 
-// mintStep is how long each further editor waits before minting an epoch that is owed, so that one of them does.
+// mintStep is how long each further editor waits before minting an epoch that is owed, so that one of them does; each
+// further manager too, before making an act on which enough have agreed.
 const mintStep = 2 * time.Second
+
+// Making an event together.
+const (
+	arrivalGrace = time.Minute      // what came here longer ago, a draft must know to be signed
+	cosignPause  = 30 * time.Second // who signed a draft of an act makes none of his own for so long
+	cosignTries  = 4                // drafts of one attempt
+)
 
 // What a newcomer is given with its admission: so many keys (4.7 KiB each) and address records (at most 5.6 KiB) that
 // they fit the answer of the invite handshake, 512 KiB, beside the largest admission. Others are asked for later.
 const (
 	maxBoxes          = 32
 	maxWelcomeRecords = 32
+)
+
+// Checkpoints.
+const (
+	DefaultCheckpointEvents = 100            // unsettled events at which one is made,
+	DefaultCheckpointAge    = 24 * time.Hour // and the time after the last one, if anything is unsettled
 )

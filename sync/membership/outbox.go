@@ -83,4 +83,6 @@ func (p *Project) changed(s step) {
 		p.outbox.spread(s.Added, s.from)
 	}
 	p.owe()
+	p.tidyActs()
+	p.conclude()
 }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/studio-whip/collab/genesis"
 	"github.com/studio-whip/collab/governance"
@@ -50,6 +51,11 @@ type Project struct {
 	offers    map[identity.MemberID]*genesis.Offer // to hold the next root, as far as they are known here
 	offer     *genesis.Offer                       // this device's owner's
 
+	acts       map[ActID]*openAct  // acts that are proposed
+	concluding map[ActID]bool      // a task is bringing one about
+	cosigned   map[ActID]time.Time // when this device signed another's draft of one
+	arrived    []arrival           // events that came a short while ago, oldest first
+
 	addressed bool // the caller has said where this device can be reached
 }
 
@@ -60,6 +66,7 @@ func (r *Registry) newProject(cfg Config, root *genesis.Root) *Project {
 		log: r.cfg.Logger.With("project", root.Project.Short()), tasks: task.New(context.Background()),
 		events: governance.NewLog(root), chain: genesis.NewChain(root), book: map[identity.DeviceID]*addressRecord{},
 		proposals: map[genesis.RootID]*openProposal{}, declined: map[genesis.RootID]bool{}, offers: map[identity.MemberID]*genesis.Offer{},
+		acts: map[ActID]*openAct{}, concluding: map[ActID]bool{}, cosigned: map[ActID]time.Time{},
 	}
 	p.keys = newKeyring()
 	p.gate.departing = map[[32]byte]*identity.DeviceCert{}
@@ -133,6 +140,7 @@ func (r *Registry) Open(ctx context.Context, cfg Config, id genesis.ProjectID) (
 		return nil, errors.Join(fmt.Errorf("membership: open: %w", err), p.tasks.Close())
 	}
 	p.owe()
+	p.conclude()
 	return p, nil
 }
 

@@ -26,6 +26,8 @@ const (
 	protocolEvents = "/collab/events/1"
 	protocolInvite = "/collab/invite/1"
 	protocolRoots  = "/collab/roots/1"
+	protocolActs   = "/collab/acts/1"
+	protocolCosign = "/collab/cosign/1"
 )
 
 // Self is this device and its owner.
@@ -63,6 +65,10 @@ type Config struct {
 	// JoinPolicy is asked about everybody who comes with a valid invite. Nil: they are admitted, except on an invite
 	// that asks for approval, which then stays pending.
 	JoinPolicy JoinPolicy
+	// Cuts names the last envelopes of a member's chains that are applied here: where they are to end if he is removed. It
+	// is called outside the project's lock. Nil: removals name none, so that nothing that the removed wrote counts.
+	Cuts        func(identity.MemberID) ([]governance.Cut, error)
+	Checkpoints CheckpointPolicy
 	// RootMark is a root record that was in force before, zero if none is known. Until the store or a peer has it the
 	// project's store was set back, and nothing is signed for the root; see Project.SetBack.
 	RootMark genesis.RootID
@@ -100,7 +106,7 @@ func NewRegistry(cfg RegistryConfig) *Registry {
 }
 
 // Attach gives the registry the transport that has it as its roster, and registers the protocols of invites,
-// events and root records there. Call it once, before the host starts to listen.
+// events, root records and proposed acts there. Call it once, before the host starts to listen.
 func (r *Registry) Attach(host *p2p.Host) {
 	r.mu.Lock()
 	r.host = host
@@ -108,6 +114,8 @@ func (r *Registry) Attach(host *p2p.Host) {
 	host.Handle(protocolEvents, p2p.Member, r.serveEvents)
 	host.Handle(protocolInvite, p2p.Guest, r.serveInvite)
 	host.Handle(protocolRoots, p2p.Member, r.serveRoots)
+	host.Handle(protocolActs, p2p.Member, r.serveActs)
+	host.Handle(protocolCosign, p2p.Member, r.serveCosign)
 }
 
 // transport returns the host, nil if there is none yet.
