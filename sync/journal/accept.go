@@ -110,10 +110,16 @@ func (j *Journal) acceptNext(c *chain, w *waiter) (Verdict, error) {
 	case err != nil:
 		return Refused, refuse(e, err)
 	}
+	if j.tooMuchHeld(c, e.Size()) {
+		return Waiting, errFull
+	}
 	j.noticeOwn(c, e)
 	j.commit(c, []judged{item}, e.Sig, false)
 	return Accepted, nil
 }
+
+// errFull means that enough is kept of what a member in quarantine writes. Anti-entropy brings the rest once it is over.
+var errFull = fmt.Errorf("%w: the author is in quarantine and too much of what he wrote is held back already", ErrUnverifiable)
 
 // acceptOld judges an envelope of a place that is held already: the same one, or proof that its author has written two.
 func (j *Journal) acceptOld(c *chain, w *waiter) (Verdict, error) {

@@ -27,8 +27,9 @@ const (
 	fromEnvelopes             // with nothing
 )
 
-// construct makes a document from the envelopes that count; j.mu is held. Edits that are not signed are not in it.
-func (j *Journal) construct(r *Replica, begin from) (b built, err error) {
+// construct makes a document from the envelopes of each chain up to a place; j.mu is held. Edits that are not signed are
+// not in it.
+func (j *Journal) construct(r *Replica, begin from, upTo func(*chain) uint64) (b built, err error) {
 	b.doc = crdt.New()
 	if begin == fromLocal {
 		local, err := j.loadLocal(r.ID, b.doc)
@@ -46,7 +47,7 @@ func (j *Journal) construct(r *Replica, begin from) (b built, err error) {
 	}
 	err = j.entries(r.ID, b.entries+1, func(e *envelope.Envelope) error {
 		c := j.chain(keyOf(e))
-		if !b.add(c.key, e.Seq, c.limit, e.Size()) {
+		if !b.add(c.key, e.Seq, upTo(c), e.Size()) {
 			return nil
 		}
 		updates, err := j.updates(e)
@@ -171,7 +172,7 @@ func (j *Journal) openReplica(id DocID, name string) (*Replica, error) {
 	if err := j.loadAdopted(r); err != nil {
 		return nil, err
 	}
-	b, err := j.construct(r, fromLocal)
+	b, err := j.construct(r, fromLocal, (*chain).shown)
 	if err != nil {
 		return nil, err
 	}
@@ -185,7 +186,7 @@ func (j *Journal) openReplica(id DocID, name string) (*Replica, error) {
 	return r, nil
 }
 
-// markStale finds the open documents that have other envelopes in them than those that count now. j.mu is held.
+// markStale finds the open documents that have other envelopes in them than those that are shown now. j.mu is held.
 func (j *Journal) markStale() {
 	for _, r := range j.replicas {
 		if !r.content.current(j) || r.adopted != nil && !j.standsOn(r.adopted) {
@@ -255,6 +256,9 @@ func (j *Journal) rebuild(r *Replica) bool {
 	ran := r.gate.alone(func() {
 		j.mu.Lock()
 		defer j.mu.Unlock()
+		if j.claimUnsent(r) { // what the owner has written beside held edits must not be lost with them
+			j.revouch()
+		}
 		begin := fromLocal
 		if r.starved {
 			begin = fromAdopted
@@ -273,7 +277,7 @@ func (j *Journal) replace(r *Replica, begin from) error {
 	if r.adopted != nil && !j.standsOn(r.adopted) {
 		j.dropAdopted(r)
 	}
-	b, err := j.construct(r, begin)
+	b, err := j.construct(r, begin, (*chain).shown)
 	if err != nil {
 		return err
 	}
@@ -314,7 +318,7 @@ func (j *Journal) Rebuild(ctx context.Context, doc DocID) (differed bool, err er
 
 // compare rebuilds a document and keeps the result if it differs; the replica's gate and j.mu are held.
 func (j *Journal) compare(r *Replica) (bool, error) {
-	b, err := j.construct(r, fromAdopted)
+	b, err := j.construct(r, fromAdopted, (*chain).shown)
 	if err != nil {
 		return false, err
 	}

@@ -20,7 +20,8 @@ type chainKey struct {
 // unlimited is the limit of a chain that nothing has cut.
 const unlimited = math.MaxUint64
 
-// chain is what the journal knows of one chain. Held are envelopes 1 to head without a gap; those up to limit count.
+// chain is what the journal knows of one chain. Held are envelopes 1 to head without a gap; those up to limit count. Of
+// these, this device may show fewer: see [holding].
 //
 //	1 ─ 2 ─ … ─ limit ─ … ─ head
 //	└── counts ────┘ └─ held, not shown
@@ -34,6 +35,7 @@ type chain struct {
 	limitID  wire.ID              // of envelope limit, if it is below head and has been looked up
 	limit    uint64               // by the present governance state and fork
 	forkedAt uint64               // place of a proven contradiction; 0: none
+	hold     *chainHold           // nil: all that counts is shown
 
 	signed signatures
 }
@@ -85,13 +87,17 @@ func (j *Journal) chain(key chainKey) *chain {
 	c := j.chains[key]
 	if c == nil {
 		c = &chain{key: key, client: uint64(identity.ClientID([32]byte(j.project), key.device, key.no))}
-		j.view(func(r reading) { c.limit = r.limitOf(c) })
+		j.view(func(r reading) {
+			c.limit = r.limitOf(c)
+			j.setHold(r, c)
+		})
 	}
 	return c
 }
 
-// Cuts names, for the removal of a member, the last envelope of each of the member's chains that counts here, in the order
-// in which a removal lists them. Of more chains than it can list, those of which most counts are named.
+// Cuts names, for the removal or the quarantine of a member, the last envelope of each of the member's chains that counts
+// here and is not held back by quarantine, in the order in which a removal lists them. Of more chains than it can list,
+// those of which most counts are named.
 func (j *Journal) Cuts(member identity.MemberID) ([]governance.Cut, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -104,14 +110,15 @@ func (j *Journal) Cuts(member identity.MemberID) ([]governance.Cut, error) {
 	})
 	var out []governance.Cut
 	for _, c := range j.sortedChains() {
-		if !owned[c.key.device] || c.counted() == 0 {
+		seq := min(c.head, c.offered())
+		if !owned[c.key.device] || seq == 0 {
 			continue
 		}
-		id, err := j.countedID(c)
+		id, err := j.idAt(c, seq)
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, governance.Cut{Device: c.key.device, ChainNo: c.key.no, Seq: c.counted(), Envelope: id})
+		out = append(out, governance.Cut{Device: c.key.device, ChainNo: c.key.no, Seq: seq, Envelope: id})
 	}
 	if len(out) > governance.MaxCuts {
 		slices.SortStableFunc(out, func(a, b governance.Cut) int { return cmp.Compare(b.Seq, a.Seq) })

@@ -48,6 +48,7 @@ func (j *Journal) commit(c *chain, items []judged, sig []byte, own bool, also ..
 		}
 		return put(tx, headsMap, key.bytes(), head)
 	})
+	j.noteHeld(c, items)
 }
 
 func storeEnvelopes(tx *store.Tx, key chainKey, items []judged) error {

@@ -13,6 +13,9 @@
 // edit that cannot be signed yet, because no key epoch is usable or the device is in doubt about its own chain, is kept
 // and signed later, in order.
 //
+// A quarantine in force, and the owner's own [Journal.Mute], hold back the newest edits of a member: they are stored and
+// count, and are not shown on this device until it ends. [Journal.OnHold] tells.
+//
 // What is not promised: that an accepted envelope shows at once. It may depend on edits that have not arrived or do
 // not count ([Replica.Blocked]).
 //

@@ -22,6 +22,7 @@ type Written struct {
 	Seq     uint64
 	ID      wire.ID
 	Counts  bool     // it lies within its chain's end
+	Held    bool     // it counts, but this device does not show it now: see [Journal.OnHold] and [Journal.Mute]
 	Updates [][]byte // Yjs v1
 	Sealed  []byte   // the envelope as it is stored, [header, content]; a later signature of its chain attests it
 }
@@ -85,5 +86,6 @@ func (j *Journal) written(e *envelope.Envelope) (Written, error) {
 	}
 	held, err := j.idAt(c, e.Seq)
 	w.Counts = err == nil && held == e.ID
+	w.Held = w.Counts && e.Seq > c.shown()
 	return w, nil
 }

@@ -2,6 +2,7 @@ package journal
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -34,8 +35,11 @@ type Config struct {
 	Governance Governance
 	Self       Self
 	Random     io.Reader        // nonces; production passes crypto/rand.Reader
-	Now        func() time.Time // only for how long something waits; nil: time.Now
+	Now        func() time.Time // only for how long something waits or is held back; nil: time.Now
 	Logger     *slog.Logger     // nil: none
+	// Provisional is for how long a manager's proposal of a quarantine holds before others have voted, by this device's
+	// own choice; 0: [Provisional], negative: not at all.
+	Provisional time.Duration
 }
 
 // Journal is the content of one project. It is safe for concurrent use; functions given to it are called in order, one
@@ -53,6 +57,10 @@ type Journal struct {
 	wakeBuild chan struct{} // there may be something to rebuild, verify or save
 	wakeSend  chan struct{} // there may be something to publish
 	wakeOpen  chan struct{} // a chain may have to be opened
+	wakeHold  chan struct{} // what is held back may end at another time
+
+	provisional time.Duration
+	maxHeld     int // MaxHeld
 
 	// appending is held by Append, so that own edits keep their order, and never while an observer runs.
 	appending sync.Mutex
@@ -68,6 +76,7 @@ type Journal struct {
 	retrying bool
 	forks    map[chainKey]uint64 // chains with a proven contradiction, and where it is
 	own      writer
+	holds    holds
 	outbox   []*held
 	heldNo   uint64 // number of the newest record in the stored outbox
 	unsent   []*envelope.Envelope
@@ -91,6 +100,7 @@ func Open(ctx context.Context, cfg Config) (*Journal, error) {
 		store: cfg.Store, gov: cfg.Governance, project: cfg.Governance.ID(), self: cfg.Self, random: cfg.Random,
 		clock: cfg.Now, log: cfg.Logger,
 		wakeBuild: make(chan struct{}, 1), wakeSend: make(chan struct{}, 1), wakeOpen: make(chan struct{}, 1),
+		wakeHold: make(chan struct{}, 1), provisional: cmp.Or(cfg.Provisional, Provisional), maxHeld: MaxHeld, holds: newHolds(),
 		chains: map[chainKey]*chain{}, replicas: map[DocID]*Replica{}, forks: map[chainKey]uint64{},
 		waiting: waitlist{buckets: map[identity.DeviceID]*bucket{}},
 	}
@@ -108,6 +118,7 @@ func Open(ctx context.Context, cfg Config) (*Journal, error) {
 	j.tasks.Go("publish", j.publish)
 	j.tasks.Go("build", j.build)
 	j.tasks.Go("open chain", j.openChains)
+	j.tasks.Go("holds", j.watchHolds)
 	j.poke(j.wakeBuild)
 	j.poke(j.wakeOpen)
 	return j, nil
@@ -121,7 +132,7 @@ func (j *Journal) load() error {
 		if _, unclean, err = tx.Map(metaMap).Get(openedKey); err != nil {
 			return err
 		}
-		return errors.Join(tx.Map(metaMap).Put(openedKey, []byte{1}), j.loadChains(tx), j.loadForks(tx), j.loadOutbox(tx))
+		return errors.Join(tx.Map(metaMap).Put(openedKey, []byte{1}), j.loadChains(tx), j.loadForks(tx), j.loadOutbox(tx), j.loadHolds(tx))
 	})
 	if err != nil {
 		return err
@@ -130,6 +141,7 @@ func (j *Journal) load() error {
 	defer j.mu.Unlock()
 	j.limitChains()
 	j.startWriter(unclean)
+	j.reviewHolds()
 	j.index, err = j.openReplica(identity.DocumentID([32]byte(j.project), indexName), indexName)
 	return err
 }
@@ -362,7 +374,7 @@ func (j *Journal) Changed() {
 		c.limitID = wire.ID{}
 	}
 	j.view(func(r reading) { j.own.doubt = j.own.doubt && !r.alone(j.self.Device) })
-	j.markStale()
+	j.reviewHolds()
 	j.renumber()
 	j.retryAll()
 	j.flush()

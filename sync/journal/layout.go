@@ -27,6 +27,8 @@ import (
 //	journal/adopted         document -> adoptedRecord, while the document is unverified
 //	journal/adopted/<doc>   the signed snapshot that it rests on, in chunks
 //	journal/outbox          number -> heldRecord, own edits that are not signed yet
+//	journal/holds           quarantine -> holdRecord, when it came
+//	journal/mutes           member -> muteRecord
 const (
 	metaMap      = "journal/meta"
 	headsMap     = "journal/heads"
@@ -34,6 +36,8 @@ const (
 	snapshotsMap = "journal/snapshots"
 	adoptedMap   = "journal/adopted"
 	outboxMap    = "journal/outbox"
+	holdsMap     = "journal/holds"
+	mutesMap     = "journal/mutes"
 	docLogs      = "journal/doc/"
 )
 
@@ -120,6 +124,45 @@ type heldRecord struct {
 	Doc     DocID    `cbor:"1,keyasint"`
 	ChainNo uint32   `cbor:"2,keyasint"` // under whose client ID it edits
 	Updates [][]byte `cbor:"3,keyasint"`
+}
+
+// holdRecord is a quarantine that has come to this device.
+type holdRecord struct {
+	Member  identity.MemberID `cbor:"1,keyasint"`
+	Since   int64             `cbor:"2,keyasint"` // Unix seconds by this device's clock
+	Expires int64             `cbor:"3,keyasint"`
+	Over    bool              `cbor:"4,keyasint,omitempty"` // its time was over here
+	Points  []holdPoint       `cbor:"5,keyasint"`
+}
+
+// muteRecord is the owner's own decision to see no more of a member.
+type muteRecord struct {
+	Points []holdPoint `cbor:"1,keyasint"`
+}
+
+// holdPoint is up to where a chain was shown when a hold began. Of a chain that is not listed nothing was.
+type holdPoint struct {
+	_       struct{} `cbor:",toarray"`
+	Device  identity.DeviceID
+	ChainNo uint32
+	Seq     uint64
+}
+
+func (r *holdRecord) points() map[chainKey]uint64 {
+	out := make(map[chainKey]uint64, len(r.Points))
+	for _, p := range r.Points {
+		out[chainKey{p.Device, p.ChainNo}] = p.Seq
+	}
+	return out
+}
+
+func (r *muteRecord) point(key chainKey) uint64 {
+	for _, p := range r.Points {
+		if (chainKey{p.Device, p.ChainNo}) == key {
+			return p.Seq
+		}
+	}
+	return 0
 }
 
 func put(tx *store.Tx, m string, key []byte, v any) error { return tx.Map(m).Put(key, wire.Marshal(v)) }

@@ -14,6 +14,11 @@ const (
 	MaxWait         = 60 * time.Second
 	// MaxWaitingAll bounds what waits of all authors together, in envelopes.
 	MaxWaitingAll = 4096
+	// MaxHeld is how many bytes of envelopes are kept of a member in quarantine that are not shown. More are not taken
+	// before some are released; anti-entropy brings them then.
+	MaxHeld = 64 << 20
+	// Provisional is for how long a manager's proposal of a quarantine holds by itself.
+	Provisional = 10 * time.Minute
 	// MaxSnapshot bounds a whole signed snapshot.
 	MaxSnapshot = 64<<20 + 1<<20
 	// MaxSnapshotState bounds the document inside a snapshot.
@@ -31,6 +36,10 @@ const (
 	snapshotChunk = 4 << 20
 	// closeWait is how long Close waits for observers of documents that are still running.
 	closeWait = 5 * time.Second
+	// maxHold is for how long a quarantine holds at most, whatever its author says.
+	maxHold = 24 * time.Hour
+	// holdCheck is how often the clock is looked at while something is held.
+	holdCheck = time.Minute
 	// maxSnapshotHeads is how many governance heads a snapshot names.
 	maxSnapshotHeads = 256
 	// maxBatch is how many updates one envelope carries.

@@ -43,14 +43,14 @@ func (j *Journal) AssetIndex() (*Replica, error) {
 // DocByID opens a document that is known here: open, named in the index, or with envelopes.
 func (j *Journal) DocByID(id DocID) (*Replica, error) {
 	name := j.nameOf(id)
-	if name == "" && !j.holds(id) {
+	if name == "" && !j.hasDoc(id) {
 		return nil, ErrUnknownDoc
 	}
 	return j.docOf(id, name)
 }
 
-// holds reports whether a document is open or has envelopes.
-func (j *Journal) holds(id DocID) (ok bool) {
+// hasDoc reports whether a document is open or has envelopes.
+func (j *Journal) hasDoc(id DocID) (ok bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.replicas[id] != nil {

@@ -62,29 +62,29 @@ type content struct {
 }
 
 // extent is which envelopes of one chain are in a document: those up to top that belong to it. skipped is the first
-// that was left out because it did not count; 0: none.
+// that was left out because it did not count, or is held back; 0: none.
 type extent struct{ top, skipped uint64 }
 
 // current reports whether the same envelopes would be in the document if it were built now.
 func (c *content) current(j *Journal) bool {
 	for key, x := range c.spans {
-		limit := j.chain(key).limit
-		if x.top > limit || x.skipped > 0 && x.skipped <= limit {
+		shown := j.chain(key).shown()
+		if x.top > shown || x.skipped > 0 && x.skipped <= shown {
 			return false
 		}
 	}
 	return true
 }
 
-// add notes the next envelope of the document and reports whether it counts.
-func (c *content) add(key chainKey, seq, limit uint64, size int) bool {
+// add notes the next envelope of the document and reports whether it is shown, as those of its chain up to a place are.
+func (c *content) add(key chainKey, seq, upTo uint64, size int) bool {
 	if c.spans == nil {
 		c.spans = map[chainKey]extent{}
 	}
 	x := c.spans[key]
-	counts := seq <= limit
+	shown := seq <= upTo
 	switch {
-	case counts:
+	case shown:
 		x.top = max(x.top, seq)
 	case x.skipped == 0:
 		x.skipped = seq
@@ -93,7 +93,7 @@ func (c *content) add(key chainKey, seq, limit uint64, size int) bool {
 	c.entries++
 	c.tail++
 	c.bytes += size
-	return counts
+	return shown
 }
 
 // edit is what one envelope does to a document.
@@ -175,7 +175,7 @@ func (r *Replica) take() [][]byte {
 // note takes in that an envelope of the document was accepted; own says that the document shows it already. j.mu is
 // held.
 func (r *Replica) note(c *chain, it judged, own bool) {
-	if !r.content.add(c.key, it.env.Seq, c.limit, it.env.Size()) {
+	if !r.content.add(c.key, it.env.Seq, c.shown(), it.env.Size()) {
 		return
 	}
 	if c.key.device == r.j.self.Device {

@@ -194,6 +194,13 @@ func (j *Journal) acceptRun(c *chain, run *envelope.Run, from identity.DeviceID)
 	if err != nil {
 		return err
 	}
+	size := 0
+	for _, it := range items {
+		size += it.env.Size()
+	}
+	if j.tooMuchHeld(c, size) {
+		return errFull
+	}
 	j.noticeOwn(c, last)
 	j.commit(c, items, last.Sig, false)
 	return nil

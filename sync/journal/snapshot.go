@@ -47,7 +47,7 @@ func (j *Journal) DocIDs() []DocID {
 // that are not signed yet, and without what was itself adopted and is not verified. It fails with [ErrUnknownDoc]
 // or [ErrTooLarge]. It must not be called by an observer of the document.
 func (j *Journal) Snapshot(doc DocID) ([]byte, error) {
-	if !j.holds(doc) {
+	if !j.hasDoc(doc) {
 		return nil, ErrUnknownDoc
 	}
 	j.mu.Lock()
@@ -108,7 +108,7 @@ func (j *Journal) fillSnapshot(r *Replica, c *snapshotCore) (err error) {
 		}
 	}
 	switch {
-	case r.adopted != nil:
+	case r.adopted != nil, len(j.holds.mutes) > 0: // whom this device has muted is not left out for others
 		doc, in, err = j.anew(r, fromEnvelopes)
 	case doc == nil || !j.settled(r):
 		doc, in, err = j.anew(r, fromLocal)
@@ -125,7 +125,7 @@ func (j *Journal) fillSnapshot(r *Replica, c *snapshotCore) (err error) {
 }
 
 func (j *Journal) anew(r *Replica, begin from) (*crdt.Doc, content, error) {
-	b, err := j.construct(r, begin)
+	b, err := j.construct(r, begin, (*chain).offered)
 	return b.doc, b.content, err
 }
 
@@ -187,7 +187,7 @@ func (j *Journal) adopt(c *snapshotCore, raw []byte, giver identity.DeviceID) er
 	case !j.knows(c.Heads):
 		return fmt.Errorf("%w: the snapshot's governance heads are unknown", ErrUnverifiable)
 	case !j.standsOn(c):
-		return fmt.Errorf("%w: the snapshot holds envelopes that do not count", ErrCut)
+		return fmt.Errorf("%w: the snapshot holds envelopes that do not count, or are held back", ErrCut)
 	case j.complete(c):
 		return nil // nothing new
 	}
@@ -249,9 +249,10 @@ func (j *Journal) dropAdopted(r *Replica) {
 	})
 }
 
-// standsOn reports whether everything up to a snapshot's frontier counts, as far as governance is concerned.
+// standsOn reports whether everything up to a snapshot's frontier counts and is shown, as far as governance and mutes are
+// concerned.
 func (j *Journal) standsOn(c *snapshotCore) bool {
-	return !slices.ContainsFunc(c.Frontier, func(p place) bool { return p.Seq > j.chain(p.chain()).limit })
+	return !slices.ContainsFunc(c.Frontier, func(p place) bool { return p.Seq > j.chain(p.chain()).shown() })
 }
 
 // complete reports whether everything up to a snapshot's frontier is held.
