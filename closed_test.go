@@ -38,15 +38,17 @@ func TestAfterClose(t *testing.T) {
 
 	of := func(_ any, err error) error { return err }
 	fails := map[string]func() error{
-		"Node.Create":      func() error { return of(n.Create(ctx, "Another", quickCeremony(t))) },
-		"Node.Join":        func() error { return of(n.Join(ctx, code)) },
-		"Node.OpenProject": func() error { return of(n.OpenProject(ctx, s.ID())) },
-		"Assets.Add":       func() error { return of(files.Add(ctx, "more.mov", strings.NewReader("x"))) },
-		"Assets.Open":      func() error { return of(files.Open(ctx, "take.mov")) },
-		"Assets.Pin":       func() error { return files.Pin(ctx, "take.mov", collab.PrioritySoon) },
-		"Assets.Remove":    func() error { return files.Remove(ctx, "take.mov") },
-		"Assets.Stat":      func() error { return of(files.Stat("take.mov")) },
-		"Assets.Unpin":     func() error { return files.Unpin("take.mov") },
+		"Node.Create":             func() error { return of(n.Create(ctx, "Another", quickCeremony(t))) },
+		"Node.Join":               func() error { return of(n.Join(ctx, code)) },
+		"Node.OpenProject":        func() error { return of(n.OpenProject(ctx, s.ID())) },
+		"Node.RevokeIdentity":     func() error { return n.RevokeIdentity(ctx, strings.NewReader("")) },
+		"Node.WriteRevocationKit": func() error { return n.WriteRevocationKit(ctx, io.Discard) },
+		"Assets.Add":              func() error { return of(files.Add(ctx, "more.mov", strings.NewReader("x"))) },
+		"Assets.Open":             func() error { return of(files.Open(ctx, "take.mov")) },
+		"Assets.Pin":              func() error { return files.Pin(ctx, "take.mov", collab.PrioritySoon) },
+		"Assets.Remove":           func() error { return files.Remove(ctx, "take.mov") },
+		"Assets.Stat":             func() error { return of(files.Stat("take.mov")) },
+		"Assets.Unpin":            func() error { return files.Unpin("take.mov") },
 		"Session.Authorize": func() error {
 			return s.Authorize(ctx, nil, func(*collab.Authority) error { t.Error("Authorize went on"); return nil })
 		},

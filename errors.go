@@ -52,6 +52,10 @@ var (
 	ErrLeft = errors.New("collab: left the project")
 	// ErrNoChange means that things are already as they were to be.
 	ErrNoChange = errors.New("collab: nothing to change")
+	// ErrKitWritten means that this device's revocation kit was written before and that its key is not here any more.
+	ErrKitWritten = errors.New("collab: the revocation kit was written before")
+	// ErrKit means that a text is no revocation kit, is damaged, or is of nobody who is known here: type the words.
+	ErrKit = governance.ErrKit
 	// ErrInviteInvalid means that a code was mistyped, is no code, or has no force: ask for a new one.
 	ErrInviteInvalid = errors.New("collab: invite code damaged or of another kind")
 	// ErrInviteExpired means that a code's time is over by the host's clock: ask for a new one.

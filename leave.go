@@ -24,28 +24,32 @@ const leaveTime = 30 * time.Second
 // nobody is connected who could take the news or the last edits, and with [ErrDenied]. Should everybody vanish in its last moment,
 // the session has ended and the error says that the others may not know: ask a manager to remove you.
 func (s *Session) Leave(ctx context.Context) error {
-	const doing = "leave the project"
+	return s.goneBy(ctx, "leave the project", ErrLeft, s.partFrom, s.membership.Leave)
+}
+
+// goneBy ends the owner's membership by an act of this device, which has prepared for it before. Until the act is made, nothing
+// has happened if something fails.
+func (s *Session) goneBy(ctx context.Context, doing string, why error, prepare func(context.Context) error,
+	act func(context.Context, []governance.Cut) (told int, err error)) error {
 	if err := s.depart(); err != nil {
 		return err
 	}
-	if err := s.partFrom(ctx); err != nil {
-		s.stay()
-		return s.denied(doing, err)
-	}
-	cuts, err := s.journal.Cuts(s.node.self.Device.Member)
+	cuts, err := []governance.Cut(nil), prepare(ctx)
 	if err == nil {
-		var told int
-		told, err = s.membership.Leave(ctx, cuts)
-		if err == nil && told == 0 && s.others() > 0 {
-			defer s.ended(ErrLeft)
-			return fmt.Errorf("%w: %s: it is done here, but nobody has confirmed to know; ask a manager to remove you", ErrUnreachable, doing)
-		}
+		cuts, err = s.journal.Cuts(s.node.self.Device.Member)
+	}
+	told, others := 0, s.others()
+	if err == nil {
+		told, err = act(ctx, cuts)
 	}
 	if err != nil {
 		s.stay()
 		return s.denied(doing, err)
 	}
-	s.ended(ErrLeft)
+	s.ended(why)
+	if told == 0 && others > 0 {
+		return fmt.Errorf("%w: %s: it is done here, but nobody has confirmed to know; ask a manager to remove you", ErrUnreachable, doing)
+	}
 	return nil
 }
 

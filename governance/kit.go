@@ -30,7 +30,7 @@ var ErrKit = errors.New("governance: not a revocation kit, or a damaged one")
 // nothing if it would not be accepted. seed must be kept secret; forget it after the kit is on paper. It takes about a
 // second.
 func WriteKit(w io.Writer, seed identity.Seed, cert *identity.IdentityCert) error {
-	r, err := revoke(seed, cert)
+	r, err := revoke(seed, cert, nil)
 	if err != nil {
 		return err
 	}
@@ -43,13 +43,13 @@ func WriteKit(w io.Writer, seed identity.Seed, cert *identity.IdentityCert) erro
 }
 
 // revoke signs the end of an identity with the key that a seed yields.
-func revoke(seed identity.Seed, cert *identity.IdentityCert) (*SelfRevoke, error) {
+func revoke(seed identity.Seed, cert *identity.IdentityCert, since []LastGood) (*SelfRevoke, error) {
 	defer seed.Wipe()
 	key, err := identity.NewRevocationKey(seed)
 	if err != nil {
 		return nil, fmt.Errorf("governance: revocation kit: %w", err)
 	}
-	r, err := NewSelfRevoke(key, cert.Member(), nil, nil)
+	r, err := NewSelfRevoke(key, cert.Member(), since, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -82,24 +82,69 @@ func ReadKit(r io.Reader) (*SelfRevoke, error) {
 	return nil, fmt.Errorf("%w: no record in it", ErrKit)
 }
 
-// KitFromWords signs the self-revocation anew from the words on the paper, for the identity of cert. It fails with
-// [ErrKit] if they are not the words of its kit.
-func KitFromWords(phrase string, cert *identity.IdentityCert) (*SelfRevoke, error) {
-	list, err := words.Parse(phrase)
+// KitWords returns the line of words in a kit. They must be kept secret. It fails with [ErrKit].
+func KitWords(r io.Reader) (string, error) {
+	text, err := io.ReadAll(io.LimitReader(r, maxKit))
+	defer clear(text)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrKit, err)
+		return "", fmt.Errorf("%w: %w", ErrKit, err)
 	}
-	data, err := words.Decode(list)
+	for line := range strings.Lines(string(text)) {
+		if phrase, ok := strings.CutPrefix(strings.TrimSpace(line), strings.TrimSpace(kitWords)); ok {
+			return strings.TrimSpace(phrase), nil
+		}
+	}
+	return "", fmt.Errorf("%w: no words in it", ErrKit)
+}
+
+// KitFromWords signs the self-revocation anew from the words on the paper, for the identity of cert. since is as for
+// [NewSelfRevoke]. It fails with [ErrKit] if they are not the words of its kit.
+func KitFromWords(phrase string, cert *identity.IdentityCert, since ...LastGood) (*SelfRevoke, error) {
+	seed, err := kitSeed(phrase)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrKit, err)
+		return nil, err
 	}
-	defer clear(data)
-	if len(data) != len(identity.Seed{}) {
-		return nil, fmt.Errorf("%w: %d words", ErrKit, len(list))
-	}
-	r, err := revoke(identity.Seed(data), cert)
+	defer seed.Wipe()
+	r, err := revoke(seed, cert, since)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrKit, err)
 	}
 	return r, nil
+}
+
+// KitOwner returns the one of some identities whose kit has these words. It fails with [ErrKit] if it is none of them.
+func KitOwner(phrase string, among []*identity.IdentityCert) (*identity.IdentityCert, error) {
+	seed, err := kitSeed(phrase)
+	if err != nil {
+		return nil, err
+	}
+	defer seed.Wipe()
+	key, err := identity.NewRevocationKey(seed)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrKit, err)
+	}
+	commit := identity.RevocationCommit(key.Public())
+	for _, cert := range among {
+		if cert.RevCommit == commit {
+			return cert, nil
+		}
+	}
+	return nil, fmt.Errorf("%w: the words are of nobody who is known here", ErrKit)
+}
+
+// kitSeed reads the words on the paper.
+func kitSeed(phrase string) (seed identity.Seed, err error) {
+	list, err := words.Parse(phrase)
+	if err != nil {
+		return seed, fmt.Errorf("%w: %w", ErrKit, err)
+	}
+	data, err := words.Decode(list)
+	if err != nil {
+		return seed, fmt.Errorf("%w: %w", ErrKit, err)
+	}
+	defer clear(data)
+	if len(data) != len(seed) {
+		return seed, fmt.Errorf("%w: %d words", ErrKit, len(list))
+	}
+	return identity.Seed(data), nil
 }

@@ -35,6 +35,19 @@ func TestRevocationKit(t *testing.T) {
 	if err != nil || typed.ID() != fromFile.ID() {
 		t.Errorf("from the words: %v", err)
 	}
+	if got, err := KitWords(strings.NewReader(paper.String())); err != nil || got != phrase {
+		t.Errorf("the words in the file: %v", err)
+	}
+	if got, err := KitOwner(phrase, []*identity.IdentityCert{other.cert, e.cert}); err != nil || got != e.cert {
+		t.Errorf("whose they are: %v", err)
+	}
+	if _, err := KitOwner(phrase, []*identity.IdentityCert{other.cert}); !errors.Is(err, ErrKit) {
+		t.Errorf("nobody's words: %v", err)
+	}
+	since := LastGood{Device: e.device.ID, Aseq: 3}
+	if r, err := KitFromWords(phrase, e.cert, since); err != nil || len(r.CompromisedSince) != 1 || r.CompromisedSince[0] != since {
+		t.Errorf("with the last good event: %v", err)
+	}
 	for name, text := range map[string]string{"nothing": "", "no record": kitTitle, "damaged": kitTitle + "\n" + kitRecord + "AAAA"} {
 		if _, err := ReadKit(strings.NewReader(text)); !errors.Is(err, ErrKit) {
 			t.Errorf("%s: %v", name, err)
@@ -55,5 +68,6 @@ func FuzzReadKit(f *testing.F) {
 		if r, err := ReadKit(strings.NewReader(text)); err == nil && r == nil {
 			t.Fatal("nothing read")
 		}
+		_, _ = KitWords(strings.NewReader(text))
 	})
 }

@@ -16,7 +16,16 @@ import (
 // members who are connected, for at most farewellTime. told is how many of them have confirmed it: nobody else hears of it
 // from this device any more, as it has no place in the project then. It fails as Propose does.
 func (p *Project) Leave(ctx context.Context, cuts []governance.Cut) (told int, err error) {
-	id, err := p.Propose(ctx, governance.KindLeave, governance.Leave{Cuts: cuts})
+	return p.depart(ctx, governance.KindLeave, governance.Leave{Cuts: cuts})
+}
+
+// EndSelf is Leave by the owner's own revocation, which also keeps whoever has stolen the identity's keys from acting.
+func (p *Project) EndSelf(ctx context.Context, r *governance.SelfRevoke, cuts []governance.Cut) (told int, err error) {
+	return p.depart(ctx, governance.KindCarry, governance.Carry{SelfRevoke: r.Raw, Cuts: cuts})
+}
+
+func (p *Project) depart(ctx context.Context, kind governance.Kind, body any) (told int, err error) {
+	id, err := p.Propose(ctx, kind, body)
 	if err != nil {
 		return 0, err
 	}
