@@ -138,8 +138,11 @@ func (p *parliament) act() {
 			p.did("vote", s.Vote(ctx, open.ID, p.rng.IntN(4) > 0))
 		}
 	case 8:
-		if p.rng.IntN(3) == 0 {
+		switch p.rng.IntN(6) {
+		case 0, 1:
 			p.did("removal", s.Revoke(ctx, who, "simulated"))
+		case 2:
+			p.did("departure", s.Leave(ctx))
 		}
 	}
 }
@@ -153,9 +156,9 @@ func (p *parliament) did(what string, err error) {
 	case errors.As(err, &pending):
 		p.done[what+" pending"]++
 	case errors.Is(err, collab.ErrDenied), errors.Is(err, collab.ErrQuarantined), errors.Is(err, collab.ErrNoProposal),
-		errors.Is(err, collab.ErrNoQuorum):
+		errors.Is(err, collab.ErrNoQuorum), errors.Is(err, collab.ErrNoChange):
 		p.done[what+" refused"]++
-	case errors.Is(err, collab.ErrUnreachable), errors.Is(err, collab.ErrRevoked):
+	case errors.Is(err, collab.ErrUnreachable), errors.Is(err, collab.ErrRevoked), errors.Is(err, collab.ErrLeft):
 		p.done[what+" impossible"]++
 	default:
 		p.t.Errorf("%s: %v", what, err)
@@ -179,15 +182,23 @@ func (p *parliament) agree() {
 			p.start(x)
 		}
 	}
-	left := func() (out []*collab.Session) {
+	left := func() (out []*collab.Session) { // whoever knows most says who that is: a removed person may never hear of it
+		var most *collab.Session
+		events := -1
 		for _, x := range p.people {
-			if x.session.Err() == nil {
+			if n := strings.Count(history(p.t, x.session), "\n"); x.session.Err() == nil && n > events {
+				most, events = x.session, n
+			}
+		}
+		for _, x := range p.people {
+			if x.session.Err() == nil && state(most, x.session.Me().ID) != collab.MemberRemoved {
 				out = append(out, x.session)
 			}
 		}
 		return out
 	}
 	p.net.Wait("all who are left judge one history alike", func() bool {
+		time.Sleep(5 * time.Second)
 		members := left()
 		for _, s := range members[1:] {
 			if history(p.t, s) != history(p.t, members[0]) || roster(s) != roster(members[0]) {
@@ -196,10 +207,49 @@ func (p *parliament) agree() {
 		}
 		return true
 	})
+	p.count["left"] = len(left())
+	if !p.release(left()) {
+		p.count["held to the end"]++
+		return // what is held is shown to who wrote it only
+	}
 	for i := range p.size.docs {
 		p.net.Equal(fmt.Sprint("doc", i), left()...)
 	}
-	p.count["left"] = len(left())
+}
+
+// release lets managers end all quarantines, and reports whether they can.
+func (p *parliament) release(sessions []*collab.Session) bool {
+	held := func() bool {
+		return slices.ContainsFunc(sessions, func(s *collab.Session) bool {
+			for o := range s.Proposals() {
+				if o.Kind == collab.ProposalQuarantine && o.InForce {
+					return true
+				}
+			}
+			return false
+		})
+	}
+	for range 3 { // the first may free the manager who ends the others
+		for _, s := range sessions {
+			for o := range s.Proposals() {
+				if o.Kind == collab.ProposalQuarantine && s.Me().Role == collab.RoleManager && o.Target != s.Me().ID {
+					p.did("lift", s.LiftQuarantine(p.t.Context(), o.Target))
+				}
+			}
+		}
+		time.Sleep(time.Minute)
+	}
+	return !held()
+}
+
+// state is how a session sees a member.
+func state(s *collab.Session, who collab.MemberID) collab.MemberState {
+	for m := range s.Members() {
+		if m.ID == who {
+			return m.State
+		}
+	}
+	return collab.MemberRemoved
 }
 
 // history lists the events that a session holds, and whether they count.
