@@ -69,8 +69,8 @@ func parseCompacted(raw []byte) (*Event, error) {
 // IsCompacted reports whether raw is an event without signatures, or nothing at all, and no signed one.
 func IsCompacted(raw []byte) bool { return len(raw) > 0 && raw[0]>>5 == 5 }
 
-// parseAny reads an event with or without signatures.
-func parseAny(raw []byte) (*Event, error) {
+// ReadEvent reads an event with or without signatures.
+func ReadEvent(raw []byte) (*Event, error) {
 	if IsCompacted(raw) {
 		return ParseCompacted(raw)
 	}

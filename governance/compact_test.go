@@ -86,7 +86,7 @@ func TestCompact(t *testing.T) {
 		t.Fatalf("after a restart: %v", err)
 	}
 	newcomer := NewLog(tm.root)
-	im := newcomer.Import("peer")
+	im := newcomer.Import()
 	for _, raw := range rawsOf(l) {
 		if err := im.Add([][]byte{raw}); err != nil {
 			t.Fatal(err)
@@ -121,7 +121,7 @@ func TestImportOnTopOfSigned(t *testing.T) {
 	if _, err := tm.log.Compact(); err != nil {
 		t.Fatal(err)
 	}
-	im := away.Import("peer")
+	im := away.Import()
 	if err := im.Add(rawsOf(tm.log)); err != nil {
 		t.Fatal(err)
 	}
@@ -148,7 +148,7 @@ func TestNotAttested(t *testing.T) {
 		return out
 	}
 	adopt := func(raws [][]byte) error {
-		im := NewLog(tm.root).Import("peer")
+		im := NewLog(tm.root).Import()
 		if err := im.Add(raws); err != nil {
 			t.Fatal(err)
 		}
@@ -182,7 +182,7 @@ func TestNotAttested(t *testing.T) {
 	if err := adopt(tampered); err == nil {
 		t.Error("a changed core is taken")
 	}
-	if err := NewLog(tm.root).Import("peer").Add(make([][]byte, MaxImportEvents+1)); !errors.Is(err, wire.ErrTooLarge) {
+	if err := NewLog(tm.root).Import().Add(make([][]byte, MaxImportEvents+1)); !errors.Is(err, wire.ErrTooLarge) {
 		t.Errorf("too many wait: %v", err)
 	}
 }
@@ -210,7 +210,7 @@ func TestForgedPastIsNotAttested(t *testing.T) {
 	if s := tm.log.State().Settled(); s.Number != 26 {
 		t.Fatalf("A settled %d", s.Number)
 	}
-	im := NewLog(tm.root).Import("peer")
+	im := NewLog(tm.root).Import()
 	if err := im.Add(raws); err != nil {
 		t.Fatal(err)
 	}
@@ -339,7 +339,7 @@ func FuzzCompacted(f *testing.F) {
 		if _, err := ParseEvent(raw); err == nil {
 			t.Fatal("it passes as a signed event")
 		}
-		im := l.Import("fuzzer")
+		im := l.Import()
 		if err := im.Add([][]byte{raw}); err != nil {
 			t.Fatal(err)
 		}

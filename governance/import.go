@@ -14,13 +14,12 @@ import (
 // them. It is not safe for concurrent use.
 type Import struct {
 	l    *Log
-	from string
 	raws [][]byte
 	size int
 }
 
-// Import begins an import from somebody.
-func (l *Log) Import(from string) *Import { return &Import{l: l, from: from} }
+// Import begins an import.
+func (l *Log) Import() *Import { return &Import{l: l} }
 
 // Add lets events wait, with and without signatures, each after its parents. It fails with [wire.ErrTooLarge] beyond what
 // may wait.
@@ -58,6 +57,13 @@ func (im *Import) Adopt(pass func(i int, err error) bool) (AddResult, error) {
 		return res, err
 	}
 	return res, refused
+}
+
+// AddAttested is [Log.AddUntil] for events of which some have no signatures, and that come in an order in which each stands
+// after its parents. As an [Import] it takes all or nothing if some are not attested.
+func (l *Log) AddAttested(raws [][]byte, pass func(i int, err error) bool) (AddResult, error) {
+	im := &Import{l: l, raws: raws}
+	return im.Adopt(pass)
 }
 
 // unattested returns the first entry without signatures that no settled checkpoint attests, or none.

@@ -53,7 +53,7 @@ func (l *Log) prepare(raws [][]byte) (events []*Event, errs []error) {
 	each(len(raws), func(i int) {
 		parse := ParseEvent
 		if l.bare {
-			parse = parseAny
+			parse = ReadEvent
 		} else if IsCompacted(raws[i]) {
 			errs[i] = ErrCompacted
 			return
@@ -196,8 +196,7 @@ func (l *Log) Restore(s Storage) error {
 	note := func(i int, _ error) bool { bad = i; return false }
 	var res AddResult
 	if slices.ContainsFunc(raws, IsCompacted) {
-		im := Import{l: l, raws: raws}
-		res, err = im.Adopt(note)
+		res, err = l.AddAttested(raws, note)
 	} else {
 		res, err = l.AddUntil("", raws, note)
 	}
