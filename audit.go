@@ -15,6 +15,7 @@ type AuditReport struct {
 	RootVersion   uint32
 	Events        int
 	Void          int           // events that count for nothing
+	Attested      int           // events whose signatures were dropped, see [Session.Compact]: a checkpoint's signers vouch for them
 	Settled       uint64        // number of the last settled checkpoint, 0 if there is none
 	Members       []AuditMember // everybody who is or was a member, ascending by ID
 	Equivocations []EventID     // events that show that a device signed two of one number
@@ -67,7 +68,7 @@ func VerifyAudit(r io.Reader) (AuditReport, error) {
 		return AuditReport{}, wrap("verify audit", err)
 	}
 	out := AuditReport{
-		Project: found.Project, Root: found.Root, RootVersion: found.RootVersion, Events: found.Events, Void: found.Void,
+		Project: found.Project, Root: found.Root, RootVersion: found.RootVersion, Events: found.Events, Void: found.Void, Attested: found.Attested,
 		Settled: found.Settled.Number, Equivocations: found.Equivocation, Migrations: found.Migrations, LateForks: found.LateForks,
 		RootSettled: found.RootSettled, RootProved: found.RootProved, RootDisputed: found.RootDisputed, RootAwaits: found.RootAwaits,
 	}

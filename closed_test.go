@@ -59,6 +59,7 @@ func TestAfterClose(t *testing.T) {
 		},
 		"Session.Broadcast":    func() error { return s.Broadcast(ctx, "chat", []byte("x")) },
 		"Session.CancelInvite": func() error { return s.CancelInvite(ctx, code) },
+		"Session.Compact":      func() error { return of(s.Compact(ctx)) },
 		"Session.CheckShares": func() error {
 			return s.CheckShares(ctx, []collab.Custodian{collab.FileCustodian("nowhere")})[0].Err
 		},

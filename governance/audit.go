@@ -23,9 +23,10 @@ type AuditKind uint8
 
 // Kinds of records in an audit file.
 const (
-	AuditRoot  AuditKind = 1
-	AuditEvent AuditKind = 2
-	AuditEnd   AuditKind = 3
+	AuditRoot      AuditKind = 1
+	AuditEvent     AuditKind = 2
+	AuditEnd       AuditKind = 3
+	AuditCompacted AuditKind = 4 // an event without signatures
 )
 
 func (k AuditKind) String() string {
@@ -36,6 +37,8 @@ func (k AuditKind) String() string {
 		return "event"
 	case AuditEnd:
 		return "end"
+	case AuditCompacted:
+		return "event without signatures"
 	}
 	return "unknown record"
 }
@@ -47,6 +50,8 @@ func (k AuditKind) sizeOf() uint32 {
 		return genesis.MaxRoot
 	case AuditEvent:
 		return MaxEvent
+	case AuditCompacted:
+		return maxCompacted
 	case AuditEnd:
 		return maxAuditEnd
 	}
@@ -99,7 +104,11 @@ func (l *Log) exportAudit(w io.Writer) error {
 		put(AuditRoot, r.Raw)
 	}
 	for e := range l.All() {
-		put(AuditEvent, e.Raw)
+		if e.Compacted() {
+			put(AuditCompacted, e.Raw)
+		} else {
+			put(AuditEvent, e.Raw)
+		}
 	}
 	put(AuditEnd, last)
 	return out.Flush()

@@ -172,7 +172,7 @@ func TestStorage(t *testing.T) {
 func FuzzAudit(f *testing.F) {
 	f.Add([]byte(auditMagic))
 	f.Add([]byte(auditMagic + "\x01\x00\x00\x00\x01\x00"))
-	for _, name := range []string{auditFile, movedAuditFile} {
+	for _, name := range []string{auditFile, movedAuditFile, compactedAuditFile} {
 		file, err := os.ReadFile(name)
 		if err != nil {
 			f.Fatal(err)

@@ -16,6 +16,7 @@ type AuditReport struct {
 	Events       int
 	Void         int
 	Contested    int
+	Attested     int // of the events, those without signatures: a settled checkpoint attests that they were good
 	Settled      Settled
 	Members      []AuditMember // everybody who is or was a member, ascending by id
 	Suspended    []identity.DeviceID
@@ -61,6 +62,7 @@ func (a *audit) report() *AuditReport {
 	r := &AuditReport{
 		Project: a.log.root.Project, Root: root.ID, RootVersion: root.N, Events: a.log.Len(), Settled: s.Settled(), Log: a.log,
 	}
+	r.Attested = a.log.Attested()
 	for e := range a.log.Audit(EventID{}) {
 		if !e.Counts {
 			r.Void++

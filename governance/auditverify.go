@@ -92,6 +92,7 @@ func (a *audit) addRoot(content []byte) error {
 			return err
 		}
 		a.chain, a.log, a.last = genesis.NewChain(root), NewLog(root), root
+		a.log.bare = true // what has no signatures must be attested in the end
 		return nil
 	}
 	root, err := a.chain.Restore(content)
@@ -112,16 +113,19 @@ const auditBatch = 512
 func (a *audit) readEvents(kind AuditKind, content []byte) (AuditKind, error) {
 	var batch [][]byte
 	var err error
-	for ; err == nil && kind == AuditEvent; kind, content, err = a.next() {
+	for ; err == nil && (kind == AuditEvent || kind == AuditCompacted); kind, content, err = a.next() {
+		if (kind == AuditCompacted) != IsCompacted(content) {
+			content = nil // refused when its turn comes, as no event
+		}
 		if batch = append(batch, content); len(batch) == auditBatch {
-			if err := a.addEvents(batch); err != nil {
+			if kind, err := a.addEvents(batch); err != nil {
 				return kind, err
 			}
 			batch = nil
 		}
 	}
-	if err := a.addEvents(batch); err != nil { // what is wrong with one of these comes first
-		return AuditEvent, err
+	if kind, err := a.addEvents(batch); err != nil { // what is wrong with one of these comes first
+		return kind, err
 	}
 	if err != nil {
 		return kind, err
@@ -129,21 +133,34 @@ func (a *audit) readEvents(kind AuditKind, content []byte) (AuditKind, error) {
 	if kind != AuditEnd {
 		return kind, fmt.Errorf("%w: a %v among the events", ErrAudit, kind)
 	}
-	return kind, a.finish(content)
+	if err := a.finish(content); err != nil {
+		return kind, err
+	}
+	if i := a.log.unattested(); i != none {
+		a.record = a.roots + i - 1
+		return AuditCompacted, ErrNotAttested
+	}
+	a.log.bare = false
+	return kind, nil
 }
 
-func (a *audit) addEvents(batch [][]byte) error {
+// addEvents returns what the record is that is wrong.
+func (a *audit) addEvents(batch [][]byte) (AuditKind, error) {
 	events, errs := a.log.prepare(batch)
 	for i, ev := range events {
-		if errs[i] != nil {
-			return errs[i]
+		err := errs[i]
+		if err == nil {
+			err = a.addEvent(ev)
 		}
-		if err := a.addEvent(ev); err != nil {
-			return err
+		switch {
+		case err != nil && IsCompacted(batch[i]):
+			return AuditCompacted, err
+		case err != nil:
+			return AuditEvent, err
 		}
 		a.record++
 	}
-	return nil
+	return 0, nil
 }
 
 func (a *audit) addEvent(ev *Event) error {

@@ -65,8 +65,13 @@ func NewProofHalf(signed, signature []byte) []byte {
 	return wire.Marshal(wire.Signed{Core: signed, Sigs: [][]byte{signature}})
 }
 
-// ProofHalf returns the event as a half of an [EquivocationProof].
-func (e *Event) ProofHalf() []byte { return NewProofHalf(e.core, e.sigs[0]) }
+// ProofHalf returns the event as a half of an [EquivocationProof], nil if it has lost its signatures.
+func (e *Event) ProofHalf() []byte {
+	if e.Compacted() {
+		return nil
+	}
+	return NewProofHalf(e.core, e.sigs[0])
+}
 
 func parseHalf(raw []byte) (*half, error) {
 	var h half

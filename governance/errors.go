@@ -32,19 +32,27 @@ var (
 // ErrDenied is what every [*DeniedError] is, for callers that only branch.
 var ErrDenied = errors.New("governance: the act would not count")
 
-// DeniedError says why an event that was proposed would not count. Nothing was stored or signed.
+// DeniedError says why an event that was proposed would not count, and what would be needed. Nothing was stored or signed.
 type DeniedError struct {
 	Kind    Kind
 	Reason  Reason
 	Need    int     // members who must sign, if Reason is ReasonQuorum,
 	Have    int     // and how many would
+	Role    Role    // least role needed of the author, if Reason is ReasonRole and it is the author's that does not suffice
 	Culprit EventID // event that stands in the way; zero if none does
 }
 
 func (e *DeniedError) Error() string {
 	s := fmt.Sprintf("governance: %v would not count: %v", e.Kind, e.Reason)
-	if e.Reason == ReasonQuorum {
+	switch {
+	case e.Reason == ReasonQuorum:
 		s += fmt.Sprintf(" (needs %d managers, has %d; or the root)", e.Need, e.Have)
+	case e.Reason == ReasonRole && e.Role != None && rules[e.Kind].root:
+		s += fmt.Sprintf("; needed: a device that acts as %v, or the root", e.Role)
+	case e.Reason == ReasonRole && e.Role != None:
+		s += fmt.Sprintf("; needed: a device that acts as %v", e.Role)
+	case e.Reason.Remedy() != "":
+		s += "; needed: " + e.Reason.Remedy()
 	}
 	if e.Culprit != (EventID{}) {
 		s += "; see event " + e.Culprit.Short()

@@ -61,3 +61,11 @@ const (
 	maxAuditEvents    = 1 << 20
 	maxAuditEnd       = 1 << 20 // size of the end
 )
+
+// Caps of an [Import].
+const (
+	MaxImport       = 128 << 20 // bytes
+	MaxImportEvents = 1 << 18
+
+	maxCompacted = MaxEventCore + 16
+)

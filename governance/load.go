@@ -3,6 +3,7 @@ package governance
 import (
 	"fmt"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -50,7 +51,14 @@ func (l *Log) prepare(raws [][]byte) (events []*Event, errs []error) {
 	events = make([]*Event, len(raws))
 	errs = make([]error, len(raws))
 	each(len(raws), func(i int) {
-		if events[i], errs[i] = ParseEvent(raws[i]); errs[i] == nil {
+		parse := ParseEvent
+		if l.bare {
+			parse = ReadEvent
+		} else if IsCompacted(raws[i]) {
+			errs[i] = ErrCompacted
+			return
+		}
+		if events[i], errs[i] = parse(raws[i]); errs[i] == nil {
 			events[i].readCertificates()
 		}
 	})
@@ -69,7 +77,7 @@ func (l *Log) prepare(raws [][]byte) (events []*Event, errs []error) {
 		if ev == nil {
 			return
 		}
-		if k, fresh := first[ev.ID]; fresh && k == i {
+		if k, fresh := first[ev.ID]; fresh && k == i && !ev.Compacted() {
 			ev.verified = l.signedBy(ev, keys)
 		}
 	})
@@ -150,7 +158,9 @@ func (e *Event) readCertificates() *certificates {
 type Storage interface {
 	// Append keeps events, in order, before it returns.
 	Append(events []*Event) error
-	// Load returns what was appended, in that order.
+	// Rewrite keeps these events instead of all that it keeps, at once or not at all.
+	Rewrite(events []*Event) error
+	// Load returns what is kept, in order.
 	Load() ([][]byte, error)
 }
 
@@ -165,21 +175,33 @@ func (s *MemoryStorage) Append(events []*Event) error {
 	return nil
 }
 
-// Load returns what was appended.
+// Rewrite keeps these events only.
+func (s *MemoryStorage) Rewrite(events []*Event) error {
+	s.raws = nil
+	return s.Append(events)
+}
+
+// Load returns what is kept.
 func (s *MemoryStorage) Load() ([][]byte, error) { return s.raws, nil }
 
 // Restore adds to l what a storage keeps and appends to it from then on whatever l takes. An event there that the log
-// does not take is damage: Restore fails with the error of [Log.Add] and names its place.
+// does not take is damage: Restore fails with the error of [Log.Add] and names its place. So is one without signatures
+// that no checkpoint attests.
 func (l *Log) Restore(s Storage) error {
 	raws, err := s.Load()
 	if err != nil {
 		return fmt.Errorf("governance: restore: %w", err)
 	}
-	res, errs := l.AddAll("", raws)
-	for i, err := range errs {
-		if err != nil {
-			return fmt.Errorf("governance: restore: record %d: %w", i, err)
-		}
+	bad := 0
+	note := func(i int, _ error) bool { bad = i; return false }
+	var res AddResult
+	if slices.ContainsFunc(raws, IsCompacted) {
+		res, err = l.AddAttested(raws, note)
+	} else {
+		res, err = l.AddUntil("", raws, note)
+	}
+	if err != nil {
+		return fmt.Errorf("governance: restore: record %d: %w", bad, err)
 	}
 	if len(res.Added) != len(raws) {
 		return fmt.Errorf("governance: restore: %w: %d of %d records", ErrUnknownEvent, len(res.Added), len(raws))

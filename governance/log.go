@@ -19,6 +19,7 @@ type Log struct {
 	states  map[string]*State
 	storage Storage // nil: whoever feeds the log keeps what it takes
 	clock   func() time.Time
+	bare    bool // it takes events without signatures; whoever uses it sees to it that they are attested
 
 	view genesis.ChainView // how the root stands by its chain; see SetRoots
 }
@@ -85,6 +86,9 @@ func (l *Log) Add(raw []byte) (AddResult, error) { return l.AddFrom("", raw) }
 // with [ErrEvent], [ErrForeign], [ErrUnknownRoot], [ErrUnknownDevice], [ErrOrphansFull], [sign.ErrSignature] or an error of
 // [ParseEvent].
 func (l *Log) AddFrom(from string, raw []byte) (AddResult, error) {
+	if IsCompacted(raw) {
+		return AddResult{}, ErrCompacted
+	}
 	ev, err := ParseEvent(raw)
 	if err != nil {
 		return AddResult{}, err

@@ -161,6 +161,9 @@ func (l *Log) denied(e *entry) error {
 	}
 	n, _ := l.h.signersFor(e, l.h.pastOf(e))
 	d := &DeniedError{Kind: e.kind, Reason: f.reason, Need: n, Have: len(e.signers)}
+	if len(e.needs) > 0 && l.h.pastOf(e).standing(e.device) < e.needs[0] {
+		d.Role = e.needs[0]
+	}
 	if f.culprit != none {
 		d.Culprit = l.h.entries[f.culprit].id
 	}

@@ -112,6 +112,52 @@ func (r Reason) String() string {
 	return fmt.Sprintf("reason %d", uint8(r))
 }
 
+// remedies say what would be needed, as far as it is the same for all kinds.
+var remedies = map[Reason]string{
+	ReasonKind:         "a build that knows it, and a root record that switches it on",
+	ReasonQuota:        "a checkpoint, which managers sign",
+	ReasonRootAct:      "as many root holders as the root record says, for an act that the root may do, without cosigners or an invite",
+	ReasonCertificate:  "certificates that verify, the identity's first",
+	ReasonProof:        "a proof made with this invite's secret, or two different signed statements of one place",
+	ReasonDevice:       "a device that is a member's and was not removed",
+	ReasonRole:         "viewer, editor or manager; on an invite viewer or editor",
+	ReasonCosigner:     "no more signers than the act asks for, each another manager in good standing; none on a root act",
+	ReasonAbsent:       "a member, an own device that is live, or something open to vote on or to lift",
+	ReasonPresent:      "nothing: change the role instead",
+	ReasonNoRaise:      "a higher role than the present one",
+	ReasonNoDrop:       "a lower role than the present one",
+	ReasonReadmission:  "a manager or the root, who admits or signs too",
+	ReasonSubject:      "others who sign; to go yourself, leave",
+	ReasonInvite:       "an open invite, or another id for a new one",
+	ReasonHost:         "one of the hosts that the invite lists, or a manager who admits without it",
+	ReasonInviteRole:   "at most the invite's role, for the member that it is for",
+	ReasonChain:        "the number after the device's last chain",
+	ReasonEpoch:        "an epoch for this event and for the devices live after it",
+	ReasonNotOwed:      "a loss that the last epoch does not cover, or a checkpoint",
+	ReasonEquivocation: "a manager who lifts the suspension of the device",
+	ReasonInviteUsed:   "a new invite",
+	ReasonPending:      "a manager who endorses it",
+	ReasonCancelled:    "a new invite",
+	ReasonExpired:      "a new invite or certificate",
+	ReasonCheckpoint:   "the number after the last settled checkpoint's",
+	ReasonTime:         "a time not before the last checkpoint's",
+	ReasonDigest:       "the digest of the state of its parents",
+	ReasonContent:      "content within the cuts in force",
+	ReasonQuarantine:   "the end of the quarantine, or a lift",
+	ReasonVoter:        "a member whom somebody other than the target admitted as manager, or who has been here for long enough",
+	ReasonRenewal:      "a manager",
+	ReasonEnded:        "a new proposal",
+	ReasonEndorse:      "admissions, grants or invites in its past that are void as late, pending or by equivocation",
+	ReasonEnds:         "another identity",
+	ReasonLift:         "the device's last event",
+	ReasonRevocation:   "a record signed by the member's revocation key",
+	ReasonSuperseded:   "the holders of the present root record",
+	ReasonSuspended:    "an end to the fork of the root",
+}
+
+// Remedy says, for people, what an act that falls for this reason would need; "" where nothing helps.
+func (r Reason) Remedy() string { return remedies[r] }
+
 // none stands for no event where an index of one may stand.
 const none = -1
 

@@ -38,6 +38,9 @@ func run(out io.Writer, path string) error {
 	}
 	fmt.Fprintf(out, "project %s, root %s of version %d\n%d events, of which %d count for nothing; %d checkpoints are settled\n",
 		r.Project, r.Root.Short(), r.RootVersion, r.Events, r.Void, r.Settled)
+	if r.Attested > 0 {
+		fmt.Fprintf(out, "%d events have no signatures any more: who signed an old checkpoint vouches for them\n", r.Attested)
+	}
 	tellRoot(out, &r)
 	for _, m := range r.Members {
 		fmt.Fprintf(out, "  %-9s %s (%s)\n", m.Role, m.Name, m.ID.Short())

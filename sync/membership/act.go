@@ -34,13 +34,7 @@ func (p *Project) take(from identity.DeviceID, raws [][]byte) (int, error) {
 	if err := p.usable(); err != nil {
 		return 0, err
 	}
-	res, refused := p.events.AddUntil(from.String(), raws, func(_ int, err error) bool {
-		if errors.Is(err, governance.ErrAhead) {
-			p.log.Warn("membership: a checkpoint from the future waits for the clock", "peer", from.Short(), "err", err)
-			return true // an honest peer may have it whose clock is right; what rests on it is asked for again
-		}
-		return errors.Is(err, governance.ErrOrphansFull)
-	})
+	res, refused := p.events.AddUntil(from.String(), raws, func(_ int, err error) bool { return p.tolerable(from, err) })
 	if refused != nil {
 		refused = fmt.Errorf("%w: %w", ErrProtocol, refused)
 	}

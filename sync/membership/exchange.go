@@ -121,7 +121,7 @@ func (p *Project) caughtUp(device identity.DeviceID) {
 	}
 }
 
-// hello says what is held here, and brings news as far as it fits.
+// hello says what is held here, and brings news as far as it fits and is signed.
 func (p *Project) hello(news []governance.EventID) *hello {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -129,7 +129,7 @@ func (p *Project) hello(news []governance.EventID) *hello {
 	size := 0
 	for _, id := range news {
 		e := p.events.Get(id)
-		if e == nil || len(h.Events) == maxBatch || size+len(e.Raw) > maxPushed {
+		if e == nil || e.Compacted() || len(h.Events) == maxBatch || size+len(e.Raw) > maxPushed {
 			break
 		}
 		size += len(e.Raw)
@@ -216,6 +216,7 @@ func sendBatches(w io.Writer, b *batch, events [][]byte, permit func() error) er
 
 // absorb takes a peer's batches until its last.
 func (p *Project) absorb(r io.Reader, device identity.DeviceID) error {
+	in := &intake{p: p, from: device}
 	for {
 		var b batch
 		if err := receive(r, &b); err != nil {
@@ -224,7 +225,7 @@ func (p *Project) absorb(r io.Reader, device identity.DeviceID) error {
 		if !p.allowed(device) {
 			return fmt.Errorf("%w: %s", ErrNotMember, device.Short())
 		}
-		if err := p.takeBatch(device, &b); err != nil || b.Last {
+		if err := in.take(&b); err != nil || b.Last {
 			return err
 		}
 	}

@@ -182,7 +182,7 @@ func (p *Project) adopt(ctx context.Context, code *invite.Code, w *invite.Welcom
 	if d, ok := p.State().Device(p.self.Device.ID); !ok || !d.Live {
 		return ErrNotAdmitted
 	}
-	admit, err := governance.ParseEvent(w.Admit)
+	admit, err := governance.ReadEvent(w.Admit)
 	if err != nil || !p.Knows([]governance.EventID{admit.ID}) {
 		return fmt.Errorf("%w (the event that it sent is not in its log)", ErrNotAdmitted)
 	}

@@ -203,9 +203,17 @@ const loadBatch = 512
 // readEvents takes the stored events again, whose signatures are verified on all cores.
 func (p *Project) readEvents(tx *store.Tx) error {
 	var batch [][]byte
+	bare := false // some have lost their signatures: then all are taken together
 	take := func() error {
 		at := p.events.Len()
-		res, err := p.events.AddUntil("", batch, func(int, error) bool { return false })
+		stop := func(int, error) bool { return false }
+		var res governance.AddResult
+		var err error
+		if bare {
+			res, err = p.events.AddAttested(batch, stop)
+		} else {
+			res, err = p.events.AddUntil("", batch, stop)
+		}
 		if err != nil || len(res.Added) != len(batch) {
 			return damaged("event %d does not fit: %v", at+len(res.Added)+1, err)
 		}
@@ -213,7 +221,8 @@ func (p *Project) readEvents(tx *store.Tx) error {
 		return nil
 	}
 	for _, raw := range tx.Log(p.names.events).From(1) {
-		if batch = append(batch, bytes.Clone(raw)); len(batch) == loadBatch {
+		batch, bare = append(batch, bytes.Clone(raw)), bare || governance.IsCompacted(raw)
+		if len(batch) == loadBatch && !bare {
 			if err := take(); err != nil {
 				return err
 			}
