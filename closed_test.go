@@ -70,6 +70,7 @@ func TestAfterClose(t *testing.T) {
 		"Session.ExportAudit":    func() error { return s.ExportAudit(ctx, io.Discard) },
 		"Session.Doc":            func() error { return of(s.Doc(ctx, "script")) },
 		"Session.Err":            s.Err,
+		"Session.Endorse":        func() error { return s.Endorse(ctx, collab.EventID{1}) },
 		"Session.Explain":        func() error { return of(s.Explain(collab.EventID{})) },
 		"Session.Invite":         func() error { return of(s.Invite(ctx, collab.InviteOptions{})) },
 		"Session.ReadEdit":       func() error { return of(s.ReadEdit(nil)) },
@@ -125,6 +126,7 @@ func TestAfterClose(t *testing.T) {
 		"Session.Done":   func() bool { <-s.Done(); return true },
 		"Session.Events": func() bool { _, open := <-s.Events(context.Background()); return !open },
 		"Session.ID":     func() bool { return s.ID() != collab.ProjectID{} },
+		"Session.Late":   func() bool { return len(s.Late()) == 0 },
 		"Session.Me":     func() bool { return s.Me().Name == "Ada" && !s.Me().Online },
 		"Session.Members": func() (found bool) {
 			for m := range s.Members() {

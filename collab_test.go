@@ -434,7 +434,7 @@ func TestBadCodes(t *testing.T) {
 		t.Fatal(err)
 	}
 	flipped := []byte(good)
-	flipped[len(flipped)/2] = map[bool]byte{true: 'b', false: 'a'}[flipped[len(flipped)/2] == 'a']
+	flipped[len(flipped)/2] = map[bool]byte{true: 'b', false: 'a'}[strings.ContainsRune("aA", rune(flipped[len(flipped)/2]))]
 
 	for name, tc := range map[string]struct {
 		code string

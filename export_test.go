@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/studio-whip/collab/internal/p2p"
+	"github.com/studio-whip/collab/sync/membership"
 )
 
 // WithClock replaces the clock of a node under test.
@@ -18,6 +19,14 @@ func WithClock(now func() time.Time) Option {
 func WithTap(tap p2p.Tap) Option {
 	return func(c *config) error {
 		c.tap = tap
+		return nil
+	}
+}
+
+// WithCheckpoints lets a node under test make checkpoints by another rule.
+func WithCheckpoints(p membership.CheckpointPolicy) Option {
+	return func(c *config) error {
+		c.checkpoints = p
 		return nil
 	}
 }

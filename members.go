@@ -70,7 +70,9 @@ func (s *Session) CancelInvite(ctx context.Context, code string) error {
 // can read, the removed too; at most 512 bytes.
 //
 // It returns when the removal is saved. Members who are connected learn of it at once, others when they connect, and
-// everybody closes the connections of the removed then. It needs a manager, and two of them to remove a manager. The
+// everybody closes the connections of the removed then. It needs a manager, and two of them to remove a manager: then it
+// is proposed to the others, and *[PendingError] says so. They agree with [Session.Vote], and it comes about by itself when the
+// devices of enough of them meet, within a week. Any other
 // error is a *[DeniedError], and [ErrDenied], that says which rule stands in the way and what would be needed: nobody
 // removes themselves, and who is no member cannot be removed. [ErrTooLarge] is about the reason, and [ErrUnreachable]
 // means that this device has to meet another member first.
@@ -79,18 +81,22 @@ func (s *Session) Revoke(ctx context.Context, who MemberID, reason string) error
 		return err
 	}
 	doing := "remove " + who.Short()
-	if err := checkReason(reason); err != nil {
-		return wrap(doing, err)
-	}
-	if err := s.removable(who); err != nil {
-		return wrap(doing, err)
-	}
-	cuts, err := s.journal.Cuts(who)
+	body, err := s.removal(who, reason)
 	if err != nil {
 		return wrap(doing, err)
 	}
-	_, err = s.membership.Remove(ctx, membership.Removal{Member: who, Cuts: cuts, Reason: reason, Notify: true})
-	return wrap(doing, err)
+	return s.act(ctx, doing, governance.KindRevoke, body, "")
+}
+
+// removal is the act that removes a member; the removed may be told why.
+func (s *Session) removal(who MemberID, reason string) (*governance.Revoke, error) {
+	if err := checkReason(reason); err != nil {
+		return nil, err
+	}
+	if err := s.removable(who); err != nil {
+		return nil, err
+	}
+	return &governance.Revoke{Member: who, Reason: reason, Notify: 1}, nil
 }
 
 // removable says early what no signature could change.

@@ -19,6 +19,7 @@ import (
 	"github.com/studio-whip/collab/internal/p2p"
 	"github.com/studio-whip/collab/internal/wire"
 	"github.com/studio-whip/collab/keystore"
+	"github.com/studio-whip/collab/sync/membership"
 )
 
 // KeyStore keeps small secrets, at most 2,000 bytes, by name. Packages keystore/osring (the operating system's
@@ -54,6 +55,8 @@ type config struct {
 	joinPolicy JoinPolicy
 	bandwidth  int64
 	metrics    prometheus.Registerer
+
+	checkpoints membership.CheckpointPolicy // zero: the defaults
 
 	random io.Reader
 	now    func() time.Time

@@ -20,17 +20,21 @@ type ProposalKind uint8
 
 // Kinds of proposals.
 const (
-	ProposalRoot       ProposalKind = iota + 1 // another root record
-	ProposalQuarantine                         // to hold back what a member sends: Session.ProposeQuarantine
-	ProposalLift                               // to end a quarantine: Session.LiftQuarantine
-	ProposalGrant                              // a role that several managers must give: Session.SetRole
-	ProposalDrop                               // a lower role for a manager: Session.SetRole
-	ProposalRemoval                            // a manager's removal: Session.Revoke
+	ProposalRoot          ProposalKind = iota + 1 // another root record
+	ProposalQuarantine                            // to hold back what a member sends: Session.ProposeQuarantine
+	ProposalLift                                  // to end a quarantine: Session.LiftQuarantine
+	ProposalGrant                                 // a role that several managers must give: Session.SetRole
+	ProposalDrop                                  // a lower role for a manager: Session.SetRole
+	ProposalRemoval                               // a manager's removal: Session.Revoke
+	ProposalEndorse                               // to bring back what made somebody a manager too late: Session.Endorse
+	ProposalDeviceRemoval                         // of one device of a manager
+	ProposalDeviceLift                            // of the suspension of a manager's device
 )
 
 var proposalNames = map[ProposalKind]string{
 	ProposalRoot: "change of the root", ProposalQuarantine: "quarantine", ProposalLift: "end of a quarantine",
 	ProposalGrant: "higher role", ProposalDrop: "lower role", ProposalRemoval: "removal",
+	ProposalEndorse: "endorsement", ProposalDeviceRemoval: "removal of a device", ProposalDeviceLift: "end of a device's suspension",
 }
 
 // String names the kind for people.
@@ -54,6 +58,7 @@ type Proposal struct {
 	InForce bool       // a quarantine that has its votes: it holds, and more may support it
 	Mine    bool       // it waits for this device's owner: see Session.Vote
 	Ends    time.Time  // afterwards nobody signs it any more, and a quarantine is over
+	Events  []EventID  // that it would bring back
 
 	Holders   []MemberID // of the root: who will hold it
 	Threshold int        // of the root: how many of them must sign then
@@ -69,7 +74,9 @@ type proposals interface {
 }
 
 // proposing lists what can be proposed, in the order in which a person is shown it.
-func (s *Session) proposing() []proposals { return []proposals{rootProposals{s}, quarantines{s}} }
+func (s *Session) proposing() []proposals {
+	return []proposals{rootProposals{s}, quarantines{s}, actProposals{s}}
+}
 
 // Proposals yields the open proposals that this device knows.
 func (s *Session) Proposals() iter.Seq[Proposal] {
@@ -93,8 +100,8 @@ func (s *Session) proposals() []Proposal {
 }
 
 // Vote supports a proposal: it signs what [Proposal] shows. Once nothing is missing it is in force everywhere, without
-// anybody doing more. With approve false a vote that was given for a quarantine is taken back; any other proposal is put away
-// here, and not shown again while the session lives: others are not told.
+// anybody doing more. With approve false a vote that was given for a quarantine, or for what several managers must sign, is taken back; any
+// other proposal is put away here, and not shown again while the session lives: others are not told.
 //
 // The root is signed with the owner's root key, whose shares are asked of from: the custodians of the key that the owner
 // holds, of the one that he has offered, or of both. Other proposals are signed by this device, and from is not looked at.

@@ -14,15 +14,21 @@ import (
 
 // company is a project with its founder Ada and further editors, all connected.
 type company struct {
-	nodes    []*collab.Node
-	sessions []*collab.Session
+	nodes      []*collab.Node
+	sessions   []*collab.Session
+	custodians []collab.Custodian // of the root's shares
 }
 
 // gather makes a company of Ada and editors with these names.
 func gather(t *testing.T, names ...string) *company {
 	t.Helper()
 	ada := openNode(t, "Ada")
-	c := &company{nodes: []*collab.Node{ada}, sessions: []*collab.Session{create(t, ada)}}
+	ceremony := quickCeremony(t)
+	s, err := ada.Create(t.Context(), "The Last Reel", ceremony)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &company{nodes: []*collab.Node{ada}, sessions: []*collab.Session{s}, custodians: ceremony.Custodians}
 	for _, name := range names {
 		c.admit(t, name)
 	}

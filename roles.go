@@ -8,7 +8,8 @@ import (
 )
 
 // SetRole gives a member another role, higher or lower. A manager decides on editors and viewers; naming or lowering a
-// manager needs the manager quorum. Who becomes a viewer goes on reading, and what he wrote stays as far as it has arrived here;
+// manager needs the manager quorum: if others have to agree it is proposed to them, and *[PendingError] says so, as by
+// [Session.Revoke]. Who becomes a viewer goes on reading, and what he wrote stays as far as it has arrived here;
 // later edits of his count nowhere. Lowering takes no key away, so that none is replaced.
 //
 // It fails with [ErrNoChange] if the member has the role already; with *[DeniedError], and [ErrDenied], that says which rule
@@ -23,8 +24,7 @@ func (s *Session) SetRole(ctx context.Context, who MemberID, r Role) error {
 	if err != nil {
 		return wrap(doing, err)
 	}
-	_, err = s.membership.Propose(ctx, kind, body)
-	return s.denied(doing, err)
+	return s.act(ctx, doing, kind, body, "")
 }
 
 // roleChange is the act that gives a member a role.
@@ -34,9 +34,6 @@ func (s *Session) roleChange(who MemberID, r Role) (governance.Kind, any, error)
 		return 0, nil, fmt.Errorf("%w: that is the role", ErrNoChange)
 	case now < r || now == governance.None:
 		return governance.KindRoleGrant, &governance.RoleGrant{Member: who, Role: r}, nil
-	case r >= RoleEditor:
-		return governance.KindRoleDrop, &governance.RoleDrop{Member: who, Role: r}, nil
 	}
-	cuts, err := s.journal.Cuts(who)
-	return governance.KindRoleDrop, &governance.RoleDrop{Member: who, Role: r, Cuts: cuts}, err
+	return governance.KindRoleDrop, &governance.RoleDrop{Member: who, Role: r}, nil
 }

@@ -92,7 +92,10 @@ func newSession(n *Node, id ProjectID, start func(membership.Config) (*membershi
 	if err != nil {
 		return nil, err
 	}
-	s.membership, err = start(membership.Config{Store: st, JoinPolicy: n.cfg.policy(), RootMark: mark.id})
+	s.membership, err = start(membership.Config{
+		Store: st, JoinPolicy: n.cfg.policy(), RootMark: mark.id, Checkpoints: n.cfg.checkpoints,
+		Cuts: s.cutsOf, Content: s.settledContent, Counts: s.countsHere,
+	})
 	if err != nil {
 		return nil, wrap("open the project", err)
 	}

@@ -60,11 +60,7 @@ func (h *history) judgeCheckpoint(e *entry, b *Checkpoint, v view) fault {
 	case b.Time < clock:
 		return because(ReasonTime, v.base)
 	}
-	root := h.rootID(e.parents)
-	if e.rootN > 0 && h.inForce(e) {
-		root = e.root
-	}
-	s := h.stateBy(h.maximal(e.parents), e.before, root)
+	s := h.settledBy(e)
 	if s.Digest() != b.State {
 		return simply(ReasonDigest)
 	}

@@ -68,6 +68,7 @@ func (p *Project) exchangeActs(ctx context.Context, host *p2p.Host, device ident
 		p.log.Debug("membership: exchange of proposed acts", "device", device.Short(), "err", err)
 	}
 	p.conclude()
+	p.wakeCheckpoints() // somebody is there who may sign one
 }
 
 func (p *Project) leadActs(rw io.ReadWriter, device identity.DeviceID) error {
@@ -104,6 +105,7 @@ func (p *Project) followActs(rw io.ReadWriter, device identity.DeviceID, theirs 
 		return err
 	}
 	p.conclude()
+	p.wakeCheckpoints()
 	return send(rw, &actBatch{Last: true})
 }
 

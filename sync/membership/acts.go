@@ -483,3 +483,27 @@ func (p *Project) takeVote(v *voteRecord) (bool, error) {
 	o.votes[v.Device] = v
 	return true, p.putAct(o)
 }
+
+// ActAsRoot makes an event that holders of the root sign; this device only carries it, whatever its owner's role. content is as
+// for [Project.ProposeAct]. It fails as [Project.Propose] does.
+func (p *Project) ActAsRoot(ctx context.Context, kind governance.Kind, content any, holders ...governance.HolderSigner) (governance.EventID, error) {
+	if err := ctx.Err(); err != nil {
+		return governance.EventID{}, fmt.Errorf("membership: act as the root: %w", err)
+	}
+	content, err := termsOf(kind, content)
+	if err != nil {
+		return governance.EventID{}, fmt.Errorf("membership: act as the root: %w", err)
+	}
+	cuts, err := p.cutsFor(content)
+	if err != nil {
+		return governance.EventID{}, fmt.Errorf("membership: act as the root: %w", err)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err := p.usable(); err != nil {
+		return governance.EventID{}, err
+	}
+	body, forget := p.fill(content, cuts)
+	defer forget()
+	return p.propose(kind, body, nil, governance.WithHolders(holders...))
+}

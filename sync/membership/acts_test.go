@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/studio-whip/collab/genesis"
 	"github.com/studio-whip/collab/governance"
 	"github.com/studio-whip/collab/identity"
 )
@@ -15,6 +16,7 @@ type board struct {
 	t        testing.TB
 	nodes    []*node
 	projects []*Project
+	custody  genesis.Ceremony // of the root, which the founder holds
 }
 
 // newBoard founds a project, quorum 2, and makes everybody named a manager.
@@ -31,7 +33,8 @@ func newBoardWith(t testing.TB, shape func(*Config), names ...string) *board {
 		n.shape = shape
 		b.nodes = append(b.nodes, n)
 		if k == 0 {
-			b.projects = append(b.projects, n.found())
+			b.custody = custody()
+			b.projects = append(b.projects, n.foundWith(b.custody))
 			continue
 		}
 		p := n.join(invited(t, b.projects[0], InviteOptions{}))
@@ -297,4 +300,13 @@ func TestActOvertakenAndExpired(t *testing.T) {
 	if n := len(b.projects[0].Acts()); n != 0 {
 		t.Errorf("%d acts wait", n)
 	}
+}
+
+// deniedBy returns the refusal in an error, nil if there is none.
+func deniedBy(err error) *governance.DeniedError {
+	denied := new(governance.DeniedError)
+	if !errors.As(err, &denied) {
+		return nil
+	}
+	return denied
 }

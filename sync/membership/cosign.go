@@ -75,6 +75,9 @@ func (p *Project) answerDraft(from identity.DeviceID, q *cosignRequest) (*cosign
 	if err != nil {
 		return &cosignAnswer{Result: cosignRefused}, err
 	}
+	if q.Act == nil {
+		return p.answerCheckpoint(d)
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if err := p.usable(); err != nil {
@@ -82,9 +85,6 @@ func (p *Project) answerDraft(from identity.DeviceID, q *cosignRequest) (*cosign
 	}
 	if p.doubt {
 		return &cosignAnswer{Result: cosignLater}, ErrInDoubt
-	}
-	if q.Act == nil {
-		return p.cosignCheckpoint(d)
 	}
 	return p.cosignAct(*q.Act, d)
 }
@@ -181,7 +181,8 @@ func (p *Project) dropArrivals(now time.Time) {
 }
 
 // omits reports whether a draft's past lacks an event that has been here for longer than the grace that the way between
-// members is given. A draft that names as many parents as fit may leave out what does not fit. p.mu is held.
+// members is given, checkpoints left out, which may be rivals. A draft that names as many parents as fit may leave out what does not
+// fit. p.mu is held.
 func (p *Project) omits(d *governance.Draft) bool {
 	if len(d.Parents) == governance.MaxParents && len(p.Heads()) > governance.MaxParents {
 		return false
@@ -193,7 +194,7 @@ func (p *Project) omits(d *governance.Draft) bool {
 	}
 	past := p.closure(d.Parents)
 	for e := range p.events.All() {
-		if !fresh[e.ID] && !past[e.ID] {
+		if !fresh[e.ID] && !past[e.ID] && e.Kind != governance.KindCheckpoint {
 			return true
 		}
 	}
@@ -283,12 +284,8 @@ func (p *Project) conclude() {
 			continue
 		}
 		p.concluding[id] = p.tasks.Go("conclude an act", func(ctx context.Context) error {
-			timer := time.NewTimer(time.Duration(place) * mintStep)
-			defer timer.Stop()
-			select {
-			case <-ctx.Done():
+			if !pause(ctx, time.Duration(place)*mintStep, nil) {
 				return nil
-			case <-timer.C:
 			}
 			if err := p.makeAct(ctx, id); err != nil {
 				p.log.Debug("membership: an act that was agreed on waits", "act", id.Short(), "err", err)

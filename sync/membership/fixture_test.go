@@ -137,7 +137,7 @@ func (n *node) stop() {
 }
 
 func (n *node) cfg() Config {
-	c := Config{Store: n.st}
+	c := Config{Store: n.st, Checkpoints: CheckpointPolicy{Off: true}}
 	if n.shape != nil {
 		n.shape(&c)
 	}

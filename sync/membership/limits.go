@@ -102,4 +102,7 @@ const (
 const (
 	DefaultCheckpointEvents = 100            // unsettled events at which one is made,
 	DefaultCheckpointAge    = 24 * time.Hour // and the time after the last one, if anything is unsettled
+
+	checkpointLook  = time.Minute     // how often it is looked whether one is due,
+	checkpointRetry = 2 * time.Second // and after one could not be made, at the earliest
 )

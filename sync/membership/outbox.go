@@ -85,4 +85,5 @@ func (p *Project) changed(s step) {
 	p.owe()
 	p.tidyActs()
 	p.conclude()
+	p.wakeCheckpoints()
 }

@@ -55,6 +55,10 @@ type Project struct {
 	concluding map[ActID]bool      // a task is bringing one about
 	cosigned   map[ActID]time.Time // when this device signed another's draft of one
 	arrived    []arrival           // events that came a short while ago, oldest first
+	pointing   bool                // a checkpoint is being made
+	signed     signedPoint
+
+	settling chan struct{} // holds a token when it is to be looked whether a checkpoint is due
 
 	addressed bool // the caller has said where this device can be reached
 }
@@ -67,6 +71,7 @@ func (r *Registry) newProject(cfg Config, root *genesis.Root) *Project {
 		events: governance.NewLog(root), chain: genesis.NewChain(root), book: map[identity.DeviceID]*addressRecord{},
 		proposals: map[genesis.RootID]*openProposal{}, declined: map[genesis.RootID]bool{}, offers: map[identity.MemberID]*genesis.Offer{},
 		acts: map[ActID]*openAct{}, concluding: map[ActID]bool{}, cosigned: map[ActID]time.Time{},
+		settling: make(chan struct{}, 1),
 	}
 	p.keys = newKeyring()
 	p.gate.departing = map[[32]byte]*identity.DeviceCert{}
@@ -85,6 +90,9 @@ func (p *Project) start() error {
 	}
 	p.changes.observe(p.changed)
 	p.tasks.Go("changes", p.changes.run)
+	if !p.cfg.Checkpoints.Off {
+		p.tasks.Go("checkpoints", p.runCheckpoints)
+	}
 	return p.announceAddresses()
 }
 

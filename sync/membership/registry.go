@@ -67,8 +67,14 @@ type Config struct {
 	JoinPolicy JoinPolicy
 	// Cuts names the last envelopes of a member's chains that are applied here: where they are to end if he is removed. It
 	// is called outside the project's lock. Nil: removals name none, so that nothing that the removed wrote counts.
-	Cuts        func(identity.MemberID) ([]governance.Cut, error)
+	Cuts func(identity.MemberID) ([]governance.Cut, error)
+	// Checkpoints says when this node makes checkpoints.
 	Checkpoints CheckpointPolicy
+	// Content names the last envelope of every chain that is durable and counts here: what a checkpoint settles of the
+	// documents. Counts reports whether an envelope is one of these, or lies before one. Both are called outside the
+	// project's lock. Nil: checkpoints of this node settle no documents, and it signs none that do.
+	Content func(context.Context) ([]governance.Cut, error)
+	Counts  func(governance.Cut) bool
 	// RootMark is a root record that was in force before, zero if none is known. Until the store or a peer has it the
 	// project's store was set back, and nothing is signed for the root; see Project.SetBack.
 	RootMark genesis.RootID

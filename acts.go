@@ -1,0 +1,144 @@
+package collab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/studio-whip/collab/governance"
+	"github.com/studio-whip/collab/sync/membership"
+)
+
+// act does what this device's owner may do alone. What other managers must sign as well is proposed to them, and
+// *[PendingError] says under which id.
+func (s *Session) act(ctx context.Context, doing string, kind governance.Kind, body any, note string) error {
+	id, err := s.membership.ProposeAct(ctx, kind, body, note)
+	if err != nil {
+		return s.denied(doing, err)
+	}
+	if !id.IsZero() {
+		return &PendingError{Proposal: ProposalID(id)}
+	}
+	return nil
+}
+
+// actProposals are the acts that several managers must sign.
+type actProposals struct{ *Session }
+
+func (a actProposals) open() []Proposal {
+	var out []Proposal
+	for _, x := range a.membership.Acts() {
+		out = append(out, actProposal(x))
+	}
+	return out
+}
+
+func actProposal(x membership.Act) Proposal {
+	p := Proposal{
+		ID: ProposalID(x.ID), Target: x.Subject, By: x.By, Reason: x.Note, For: x.Approved,
+		Needed: max(0, x.Needed-len(x.Approved)), Mine: x.Mine, Ends: x.Expires,
+	}
+	switch b := x.Body.(type) {
+	case *governance.RoleGrant:
+		p.Kind, p.Role = ProposalGrant, b.Role
+	case *governance.RoleDrop:
+		p.Kind, p.Role = ProposalDrop, b.Role
+	case *governance.Revoke:
+		p.Kind, p.Reason = ProposalRemoval, b.Reason
+	case *governance.DeviceRemove:
+		p.Kind = ProposalDeviceRemoval
+	case *governance.LiftQuarantine:
+		p.Kind = ProposalDeviceLift
+	case *governance.Endorse:
+		p.Kind, p.Events = ProposalEndorse, b.Events
+	}
+	return p
+}
+
+func (a actProposals) vote(ctx context.Context, id ProposalID, approve bool, _ []Custodian) (bool, error) {
+	acts, me := a.membership.Acts(), a.node.self.Device.Member
+	k := slices.IndexFunc(acts, func(x membership.Act) bool { return ProposalID(x.ID) == id })
+	switch {
+	case k < 0:
+		return false, nil
+	case approve:
+		return true, a.denied("agree to a proposal", a.membership.ApproveAct(ctx, acts[k].ID))
+	case slices.Contains(acts[k].Approved, me):
+		return true, a.denied("take an agreement back", a.membership.WithdrawAct(ctx, acts[k].ID))
+	}
+	return true, wrap("put a proposal away", a.membership.DeclineAct(acts[k].ID))
+}
+
+// Late returns the admissions, role grants and invites that count for nothing because they came too late, were used by too many
+// at once, or stood beside an equivocation, although those who made them might do so: [Session.Endorse] brings them back,
+// [Session.Explain] says why each is void. It is empty for who is no manager.
+func (s *Session) Late() []EventID { return s.membership.Late() }
+
+// Endorse brings acts of [Session.Late] back, at most 16, as if this device's owner made them now. What names a manager
+// needs as many managers as ever: *[PendingError] says that it waits for others. It fails with *[DeniedError], and [ErrDenied],
+// if one of them cannot be brought back, or with [ErrUnreachable].
+func (s *Session) Endorse(ctx context.Context, events ...EventID) error {
+	if err := s.alive(); err != nil {
+		return err
+	}
+	if len(events) == 0 || len(events) > governance.MaxEndorsed {
+		return fmt.Errorf("collab: endorse: %d events; name between 1 and %d", len(events), governance.MaxEndorsed)
+	}
+	id, err := s.membership.Endorse(ctx, events...)
+	if err == nil && !id.IsZero() {
+		return &PendingError{Proposal: ProposalID(id)}
+	}
+	return s.denied("endorse", err)
+}
+
+// SetRole is [Session.SetRole] on the root's authority: for a project whose managers are gone or cannot agree. It needs
+// no other manager, and no role of its caller. It fails with [ErrDenied] too if the root has several holders, as one key is not enough then.
+func (a *Authority) SetRole(ctx context.Context, who MemberID, r Role) error {
+	s := a.session
+	if err := s.alive(); err != nil {
+		return err
+	}
+	doing := fmt.Sprintf("give %s the role %s as the root", who.Short(), r)
+	kind, body, err := s.roleChange(who, r)
+	if err != nil {
+		return wrap(doing, err)
+	}
+	_, err = s.membership.ActAsRoot(ctx, kind, body, a)
+	return s.denied(doing, err)
+}
+
+// Revoke is [Session.Revoke] on the root's authority, as [Authority.SetRole].
+func (a *Authority) Revoke(ctx context.Context, who MemberID, reason string) error {
+	s := a.session
+	if err := s.alive(); err != nil {
+		return err
+	}
+	doing := fmt.Sprintf("remove %s as the root", who.Short())
+	body, err := s.removal(who, reason)
+	if err != nil {
+		return wrap(doing, err)
+	}
+	_, err = s.membership.ActAsRoot(ctx, governance.KindRevoke, body, a)
+	return s.denied(doing, err)
+}
+
+// What governance asks of the documents. Until the session is up there is no answer, and it asks again.
+
+var errNotUp = errors.New("collab: the session is not up yet")
+
+func (s *Session) cutsOf(who MemberID) ([]governance.Cut, error) {
+	if !s.started.Load() {
+		return nil, errNotUp
+	}
+	return s.journal.Cuts(who)
+}
+
+func (s *Session) settledContent(ctx context.Context) ([]governance.Cut, error) {
+	if !s.started.Load() {
+		return nil, errNotUp
+	}
+	return s.journal.Content(ctx)
+}
+
+func (s *Session) countsHere(c governance.Cut) bool { return s.started.Load() && s.journal.Counts(c) }

@@ -1,0 +1,348 @@
+package membership
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/studio-whip/collab/governance"
+	"github.com/studio-whip/collab/identity"
+	"github.com/studio-whip/collab/internal/wire"
+)
+
+// settles makes projects of nodes make checkpoints at so many events.
+func settles(events int) func(*Config) {
+	return func(c *Config) { c.Checkpoints = CheckpointPolicy{Events: events} }
+}
+
+// settled waits until all projects have settled a checkpoint of at least this number, and the same.
+func settled(t testing.TB, number uint64, projects ...*Project) governance.Settled {
+	t.Helper()
+	eventually(t, "a checkpoint is settled everywhere", func() bool {
+		first := projects[0].State().Settled()
+		return first.Number >= number && !slices.ContainsFunc(projects, func(p *Project) bool { return p.State().Settled() != first })
+	})
+	return projects[0].State().Settled()
+}
+
+// chains opens a few chains of a project's device: events without any meaning.
+func chains(t testing.TB, p *Project, n int) {
+	t.Helper()
+	for range n {
+		if _, err := p.OpenChain(timeout(t)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// A sole manager settles alone; nothing happens before it is due.
+func TestCheckpointAlone(t *testing.T) {
+	checkLeaks(t)
+	n := newNode(t, "anna")
+	n.shape = settles(5)
+	p := n.found()
+	chains(t, p, 3)
+	p.wakeCheckpoints()
+	if _, due := p.checkpointDue(); due || p.State().Settled().Number != 0 {
+		t.Fatal("due after four events")
+	}
+	chains(t, p, 1)
+	first := settled(t, 1, p)
+	if late := time.Since(time.Unix(int64(first.Time), 0)); late > time.Minute || late < -time.Minute {
+		t.Errorf("its time is %s away", late)
+	}
+	chains(t, p, 4)
+	if _, due := p.checkpointDue(); due {
+		t.Error("due after four more")
+	}
+	chains(t, p, 1)
+	if s := settled(t, 2, p); s.Number != 2 || s.Time < first.Time {
+		t.Errorf("after ten: %+v, after five: %+v", s, first)
+	}
+	// And with age, if anything is unsettled.
+	n.clock.advance(25 * time.Hour)
+	if _, due := p.checkpointDue(); due {
+		t.Error("due although everything is settled")
+	}
+	chains(t, p, 1)
+	settled(t, 3, p)
+}
+
+// An old project that never had one gets its first by age, and one that is not a manager's makes none.
+func TestCheckpointByAge(t *testing.T) {
+	checkLeaks(t)
+	anna, berta := newNode(t, "anna"), newNode(t, "berta")
+	anna.shape, berta.shape = settles(1000), settles(1)
+	pa := anna.found()
+	pb := berta.join(invited(t, pa, InviteOptions{}))
+	converge(t, pa, pb)
+	if _, due := pb.checkpointDue(); due {
+		t.Error("due at an editor's")
+	}
+	pa.wakeCheckpoints()
+	if _, due := pa.checkpointDue(); due {
+		t.Error("due at once")
+	}
+	anna.clock.advance(25 * time.Hour)
+	berta.clock.advance(25 * time.Hour)
+	pa.wakeCheckpoints()
+	settled(t, 1, pa, pb)
+}
+
+// At quorum 2 another manager's device signs without anybody being asked, one checkpoint is made, and a manager's removal
+// is settled at once.
+func TestCheckpointByTwo(t *testing.T) {
+	checkLeaks(t)
+	b := newBoardWith(t, settles(1000), "anna", "berta", "carl")
+	for _, p := range b.projects {
+		if _, due := p.checkpointDue(); due {
+			t.Fatal("due before anything is")
+		}
+	}
+	id := b.propose(0, governance.KindRevoke, &governance.Revoke{Member: b.nodes[2].member()})
+	knowsAct(t, b.projects[1], id)
+	if err := b.projects[1].ApproveAct(timeout(t), id); err != nil {
+		t.Fatal(err)
+	}
+	settled(t, 1, b.projects[:2]...)
+	converge(t, b.projects[:2]...)
+	if u := b.projects[0].unsettled(); u.Urgent || u.Events != 0 {
+		t.Errorf("left unsettled: %+v", u)
+	}
+	if role(b.projects[0], b.nodes[2].self) != governance.None {
+		t.Error("carl is a member")
+	}
+}
+
+func (p *Project) unsettled() (u governance.Unsettled) {
+	p.View(func(l *governance.Log) { u = l.Unsettled() })
+	return u
+}
+
+// shelfOfEnvelopes stands for a journal: which chains count here, and up to where.
+type shelfOfEnvelopes struct {
+	mu   sync.Mutex
+	cuts []governance.Cut
+}
+
+func (s *shelfOfEnvelopes) set(cuts ...governance.Cut) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.cuts = cuts
+}
+
+func (s *shelfOfEnvelopes) content(context.Context) ([]governance.Cut, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.cuts), nil
+}
+
+func (s *shelfOfEnvelopes) counts(c governance.Cut) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.ContainsFunc(s.cuts, func(x governance.Cut) bool {
+		return x.Device == c.Device && x.ChainNo == c.ChainNo && (x.Seq > c.Seq || x.Seq == c.Seq && x.Envelope == c.Envelope)
+	})
+}
+
+// What a checkpoint settles of the documents is what both signers hold: the other waits until it has it, too.
+func TestCheckpointSettlesContent(t *testing.T) {
+	checkLeaks(t)
+	shelves := map[string]*shelfOfEnvelopes{"anna": {}, "berta": {}}
+	b := &board{t: t}
+	for _, name := range []string{"anna", "berta"} {
+		n := newNode(t, name)
+		n.shape = func(c *Config) {
+			c.Checkpoints = CheckpointPolicy{Events: 6}
+			c.Content, c.Counts = shelves[name].content, shelves[name].counts
+		}
+		b.nodes = append(b.nodes, n)
+	}
+	pa := b.nodes[0].found()
+	pb := b.nodes[1].join(invited(t, pa, InviteOptions{}))
+	converge(t, pa, pb)
+	if _, err := pa.Propose(timeout(t), governance.KindRoleGrant, &governance.RoleGrant{Member: b.nodes[1].member(), Role: governance.Manager}); err != nil {
+		t.Fatal(err)
+	}
+	converge(t, pa, pb)
+	written := governance.Cut{Device: b.nodes[0].self.Device.ID, Seq: 7, Envelope: wire.ID{7}}
+	shelves["anna"].set(written)
+	var d *governance.Draft
+	draft := func() {
+		t.Helper()
+		var err error
+		if d, err = pa.draftCheckpoint([]governance.Cut{written, {Device: identity.DeviceID{1}, Seq: 1}}, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	draft()
+	if got := b.nodes[0].asks(pa, b.nodes[1], nil, d); got != cosignLater {
+		t.Errorf("content that the cosigner lacks: answer %d", got)
+	}
+	shelves["berta"].set(written)
+	chains(t, pb, 3)
+	settled(t, 1, pa, pb)
+	var settledContent []governance.Cut
+	pa.View(func(l *governance.Log) {
+		body, err := governance.DecodeBody(l.Get(l.State().Settled().Event))
+		if err != nil {
+			t.Fatal(err)
+		}
+		settledContent = body.(*governance.Checkpoint).Content
+	})
+	if !slices.Equal(settledContent, []governance.Cut{written}) {
+		t.Errorf("settled of the documents: %+v", settledContent)
+	}
+	// What is settled is not listed again; what has grown is.
+	grown := written
+	grown.Seq, grown.Envelope = 9, wire.ID{9}
+	pa.View(func(l *governance.Log) {
+		for _, c := range []struct{ have, want []governance.Cut }{{[]governance.Cut{written}, nil}, {[]governance.Cut{grown}, []governance.Cut{grown}}} {
+			next, err := l.NextCheckpoint(b.nodes[0].self.Device.ID, c.have, 0)
+			if err != nil || !slices.Equal(next.Content, c.want) {
+				t.Errorf("next, with %v: %+v, %v", c.have, next, err)
+			}
+		}
+	})
+}
+
+// What an honest device does not sign of a checkpoint's draft, although a rogue manager's program asks for it.
+func TestCheckpointRefused(t *testing.T) {
+	checkLeaks(t)
+	b := newBoardWith(t, settles(1000), "anna", "berta", "carl")
+	rogue, honest := b.nodes[0], b.nodes[1]
+	stale := b.projects[0].copyLog(t, b.projects[0].Heads())
+	body := func(l *governance.Log, change func(*governance.Checkpoint)) *governance.Draft {
+		t.Helper()
+		c, err := l.NextCheckpoint(rogue.self.Device.ID, nil, uint64(time.Now().Unix()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		change(c)
+		d, err := l.Draft(rogue.self.Device.ID, []identity.DeviceID{honest.self.Device.ID}, governance.KindCheckpoint, c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d
+	}
+	same := func(*governance.Checkpoint) {}
+	for name, c := range map[string]struct {
+		change func(*governance.Checkpoint)
+		want   cosignResult
+	}{
+		"an hour ahead":               {func(c *governance.Checkpoint) { c.Time += 3600 }, cosignRefused},
+		"an hour ago":                 {func(c *governance.Checkpoint) { c.Time -= 3600 }, cosignRefused},
+		"documents that nobody holds": {func(c *governance.Checkpoint) { c.Content = []governance.Cut{{Device: rogue.self.Device.ID, Seq: 1}} }, cosignLater},
+	} {
+		if got := rogue.asks(b.projects[0], honest, nil, body(stale, c.change)); got != c.want {
+			t.Errorf("%s: answer %d, want %d", name, got, c.want)
+		}
+	}
+	if got := b.nodes[2].asks(b.projects[2], honest, nil, body(stale, same)); got != cosignRefused {
+		t.Errorf("another device's draft: %d", got)
+	}
+	// A quorum leaves an event out on purpose; what has just come may be missing.
+	chains(t, b.projects[2], 1)
+	converge(t, b.projects...)
+	draft := body(stale, same)
+	if got := rogue.asks(b.projects[0], honest, nil, draft); got != cosignSigned {
+		t.Errorf("an event that has just come is missing: %d", got)
+	}
+	honest.clock.advance(2 * time.Minute)
+	if got := rogue.asks(b.projects[0], honest, nil, draft); got != cosignAhead {
+		t.Errorf("an event is left out: %d", got)
+	}
+	honest.clock.advance(-2 * time.Minute)
+	// One signature a number, for a while.
+	var other *governance.Draft
+	var err error
+	b.projects[2].View(func(l *governance.Log) {
+		var c *governance.Checkpoint
+		if c, err = l.NextCheckpoint(b.nodes[2].self.Device.ID, nil, uint64(time.Now().Unix())); err == nil {
+			other, err = l.Draft(b.nodes[2].self.Device.ID, []identity.DeviceID{honest.self.Device.ID}, governance.KindCheckpoint, c)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := b.nodes[2].asks(b.projects[2], honest, nil, other); got != cosignLater {
+		t.Errorf("a second checkpoint of one number: %d", got)
+	}
+	if n := b.projects[0].State().Settled().Number; n != 0 {
+		t.Errorf("checkpoint %d is settled", n)
+	}
+}
+
+// copyLog is the log of somebody who holds no more than some events and those before them.
+func (p *Project) copyLog(t testing.TB, heads []governance.EventID) *governance.Log {
+	t.Helper()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	l := governance.NewLog(p.first)
+	l.SetRoots(p.chain.View(), p.chain.Records())
+	within := p.closure(heads)
+	for e := range p.events.All() {
+		if !within[e.ID] {
+			continue
+		}
+		if _, err := l.Add(e.Raw); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return l
+}
+
+// A member who was away opens a chain and makes an invite beside a checkpoint: the chain counts, the invite waits for a
+// manager's word.
+func TestLateAndEndorsed(t *testing.T) {
+	checkLeaks(t)
+	b := newBoardWith(t, settles(1000), "anna", "berta", "carl")
+	away, project := b.nodes[2], b.projects[0].ID()
+	away.host.Disconnect(b.nodes[0].self.Device.ID)
+	away.host.Disconnect(b.nodes[1].self.Device.ID)
+	away.stop()
+	for _, n := range b.nodes {
+		n.clock.advance(25 * time.Hour)
+	}
+	b.projects[0].wakeCheckpoints()
+	b.projects[1].wakeCheckpoints()
+	settled(t, 1, b.projects[:2]...)
+	away.start()
+	p := away.reopen(project)
+	no, err := p.OpenChain(timeout(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	invited(t, p, InviteOptions{Role: governance.Viewer})
+	invite := p.Heads()[0]
+	away.reach(b.nodes[0])
+	if err := p.Pull(timeout(t), b.nodes[0].self.Device.ID); err != nil {
+		t.Fatal(err)
+	}
+	converge(t, b.projects[0], b.projects[1], p)
+	s := b.projects[0].State()
+	if c, ok := s.Chain(away.self.Device.ID, no); !ok || !c.Owned {
+		t.Error("the chain that was opened offline does not count")
+	}
+	var why governance.Explanation
+	b.projects[0].View(func(l *governance.Log) { why, err = l.Explain(invite) })
+	if err != nil || why.Counts || why.Reason != governance.ReasonLate || why.Culprit != s.Settled().Event {
+		t.Errorf("the invite: %+v, %v", why, err)
+	}
+	if late := b.projects[1].Late(); !slices.Equal(late, []governance.EventID{invite}) {
+		t.Errorf("late: %v, want the invite", late)
+	}
+	if id, err := b.projects[1].Endorse(timeout(t), invite); err != nil || !id.IsZero() {
+		t.Fatalf("endorse: %v, %v", id, err)
+	}
+	converge(t, b.projects[0], b.projects[1], p)
+	if len(b.projects[0].State().Invites()) != 3 || len(b.projects[1].Late()) != 0 {
+		t.Errorf("after it was endorsed: %d invites, %d late", len(b.projects[0].State().Invites()), len(b.projects[1].Late()))
+	}
+	if _, err := b.projects[1].Endorse(timeout(t)); !errors.Is(err, governance.ErrEvent) {
+		t.Errorf("endorse nothing: %v", err)
+	}
+}
