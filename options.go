@@ -55,6 +55,8 @@ type config struct {
 	bandwidth  int64
 	metrics    prometheus.Registerer
 
+	provisional time.Duration // of a manager's proposal; see WithoutProvisionalHold
+
 	random io.Reader
 	now    func() time.Time
 	tap    p2p.Tap // tests
