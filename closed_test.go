@@ -75,6 +75,7 @@ func TestAfterClose(t *testing.T) {
 		"Session.Invite":         func() error { return of(s.Invite(ctx, collab.InviteOptions{})) },
 		"Session.ReadEdit":       func() error { return of(s.ReadEdit(nil)) },
 		"Session.OfferToHold":    func() error { return s.OfferToHold(ctx, collab.Ceremony{}) },
+		"Session.Mute":           func() error { return s.Mute(ctx, collab.MemberID{1}, true) },
 		"Session.PinRoot":        func() error { return s.PinRoot(ctx, collab.RootID{}) },
 		"Session.Leave":          func() error { return s.Leave(ctx) },
 		"Session.LiftQuarantine": func() error { return s.LiftQuarantine(ctx, collab.MemberID{1}) },
@@ -140,6 +141,7 @@ func TestAfterClose(t *testing.T) {
 			}
 			return true
 		},
+		"Session.Muted":  func() bool { return !s.Muted(s.Me().ID) },
 		"Session.Name":   func() bool { return s.Name() == "The Last Reel" },
 		"Doc.Array":      func() bool { return doc.Array("scenes") != nil },
 		"Doc.XML":        func() bool { return doc.XML("page") != nil },

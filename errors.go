@@ -148,6 +148,7 @@ var translations = []struct{ from, to error }{
 	{membership.ErrInDoubt, ErrUnreachable},
 	{journal.ErrClosed, ErrClosed},
 	{journal.ErrReadOnly, ErrDenied},
+	{journal.ErrMute, ErrDenied},
 	{journal.ErrNoKey, ErrNoKey},
 	{journal.ErrTooLarge, ErrTooLarge},
 	{live.ErrClosed, ErrClosed},

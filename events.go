@@ -2,6 +2,7 @@ package collab
 
 import (
 	"context"
+	"time"
 
 	"github.com/studio-whip/collab/internal/feed"
 )
@@ -52,6 +53,15 @@ type (
 		Event  EventID
 		Detail string
 	}
+	// QuarantineChanged says that what a member writes from now on is held back on this device, or is shown again. Of this
+	// device's owner it says what the others do. MemberChanged tells of the vote; this of its effect here, which a manager's
+	// proposal has at once and which ends by this device's clock.
+	QuarantineChanged struct {
+		Member MemberID
+		Held   bool
+		Until  time.Time // when it ends by itself, if Held
+		Detail string    // why, for people
+	}
 	// StoreChanged says that the store on this device has failed (Err says how) or works again (nil).
 	StoreChanged struct{ Err error }
 	// Message is what a member sent with [Session.Broadcast].
@@ -66,19 +76,20 @@ type (
 	Missed struct{ Count uint64 }
 )
 
-func (PeerChanged) isEvent()     {}
-func (PeerRejected) isEvent()    {}
-func (MemberChanged) isEvent()   {}
-func (DocChanged) isEvent()      {}
-func (AssetChanged) isEvent()    {}
-func (AssetProgress) isEvent()   {}
-func (RootChanged) isEvent()     {}
-func (ProposalChanged) isEvent() {}
-func (SecurityAlert) isEvent()   {}
-func (StoreChanged) isEvent()    {}
-func (Message) isEvent()         {}
-func (StatusChanged) isEvent()   {}
-func (Missed) isEvent()          {}
+func (PeerChanged) isEvent()       {}
+func (PeerRejected) isEvent()      {}
+func (MemberChanged) isEvent()     {}
+func (DocChanged) isEvent()        {}
+func (AssetChanged) isEvent()      {}
+func (AssetProgress) isEvent()     {}
+func (RootChanged) isEvent()       {}
+func (ProposalChanged) isEvent()   {}
+func (SecurityAlert) isEvent()     {}
+func (QuarantineChanged) isEvent() {}
+func (StoreChanged) isEvent()      {}
+func (Message) isEvent()           {}
+func (StatusChanged) isEvent()     {}
+func (Missed) isEvent()            {}
 
 // AlertKind is what a [SecurityAlert] is about.
 type AlertKind uint8

@@ -57,6 +57,7 @@ type config struct {
 	metrics    prometheus.Registerer
 
 	checkpoints membership.CheckpointPolicy // zero: the defaults
+	provisional time.Duration               // of a manager's proposal; see WithoutProvisionalHold
 
 	random io.Reader
 	now    func() time.Time

@@ -129,7 +129,7 @@ func (s *Session) openContent() (err error) {
 	s.journal, err = journal.Open(n.tasks.Context(), journal.Config{
 		Store: s.store, Governance: s.membership,
 		Self:   journal.Self{Identity: n.self.Identity.ID, Device: n.self.Device.ID, Keys: n.self.Keys},
-		Random: n.cfg.random, Now: n.cfg.now, Logger: s.log,
+		Random: n.cfg.random, Now: n.cfg.now, Logger: s.log, Provisional: n.cfg.provisional,
 	})
 	if err != nil {
 		return wrap("open the documents", err)
@@ -171,6 +171,7 @@ func (s *Session) online() (err error) {
 	s.journal.OnGap(func(journal.Gap) { s.coordinator.Gap() })
 	s.journal.OnAlert(s.alert)
 	s.journal.OnHeld(s.statusChanged)
+	s.journal.OnHold(s.holdChanged)
 	s.membership.OnChange(s.governanceChanged)
 	s.journal.Changed() // what changed before it was being told
 	s.tasks.Go("coordinator", s.coordinator.Serve)
@@ -436,9 +437,15 @@ func (s *Session) fetchFirst(ctx context.Context, host identity.DeviceID) error 
 // pullContent runs anti-entropy with a device; what this device wrote before a crash is then here as far as that one
 // knew it.
 func (s *Session) pullContent(ctx context.Context, device identity.DeviceID) error {
+	if s.journal.Withheld(device) {
+		return nil // governance only
+	}
 	edits := s.edits.Load()
 	flushed := s.live.Flush(ctx) // a failure is told by the tier itself and holds up nobody else's edits
-	if err := s.foundation.Sync(ctx, device); err != nil {
+	switch err := s.foundation.Sync(ctx, device); {
+	case errors.Is(err, foundation.ErrRefused) && s.heldByOthers():
+		return nil // as long as the quarantine lasts
+	case err != nil:
 		return err
 	}
 	if flushed == nil {

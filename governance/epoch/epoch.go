@@ -38,6 +38,7 @@ type ID = governance.EpochID
 type Recipient struct {
 	Device identity.DeviceID
 	KEM    *kem.PublicKey
+	Later  bool // it is of the roster, and gets its key only when it asks for a box
 }
 
 // IDKey is an epoch with its key, which must be kept secret; it prints as "[redacted]".
@@ -65,7 +66,7 @@ type Minted struct {
 	Blob   []byte              // boxes of the devices beyond [governance.MaxInlineBoxes], nil if there are none
 }
 
-// Mint draws a key for the devices in recipients and seals it to each. device and aseq are those of the event that
+// Mint draws a key for the devices in recipients and seals it to each but those that get it later. device and aseq are those of the event that
 // will carry the object; recipients must be exactly the devices live after that event's own act, or the epoch will
 // not count. prev are the earlier epochs whose keys it hands on, at most [governance.MaxPrevEpochs].
 func Mint(random io.Reader, project genesis.ProjectID, device identity.DeviceID, aseq uint64, recipients []Recipient, prev []IDKey) (*Minted, error) {
@@ -141,6 +142,9 @@ func (m *Minted) box(random io.Reader, recipients []Recipient) error {
 	slices.SortFunc(sorted, func(a, b Recipient) int { return bytes.Compare(a.Device[:], b.Device[:]) })
 	boxes := make([]governance.EpochBox, 0, len(sorted))
 	for _, r := range sorted {
+		if r.Later {
+			continue
+		}
 		b, err := sealTo(random, m.IDKey, r)
 		if err != nil {
 			return err

@@ -31,7 +31,7 @@ func deviceOf(n int) device {
 	return device{id: identity.DeviceID{byte(n >> 8), byte(n)}, keys: identity.NewDeviceKeys(seed)}
 }
 
-func (d device) recipient() Recipient { return Recipient{d.id, d.keys.KEM.Public()} }
+func (d device) recipient() Recipient { return Recipient{Device: d.id, KEM: d.keys.KEM.Public()} }
 
 func (d device) author() governance.Author { return governance.Author{Keys: d.keys, Device: d.id} }
 

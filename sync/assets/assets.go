@@ -174,7 +174,7 @@ func (a *Assets) live(p peer.ID) bool {
 		return false
 	}
 	d, ok := deviceIn(state, p)
-	return ok && state.May(d.ID, governance.ActRead)
+	return ok && state.May(d.ID, governance.ActRead) && !a.cfg.Journal.Withheld(d.ID)
 }
 
 // peers lists the connected devices of the project.

@@ -67,9 +67,10 @@ func (f *Foundation) bring(device identity.DeviceID) {
 	f.brought[device]++
 }
 
+// live reports whether a device may be given content and bring it: it is live, and its owner is not in quarantine here.
 func (f *Foundation) live(device identity.DeviceID) bool {
 	d, ok := f.cfg.State().Device(device)
-	return ok && d.Live
+	return ok && d.Live && !f.cfg.Journal.Withheld(device)
 }
 
 // enter counts an exchange that a device leads, and reports whether it may have so many.
@@ -101,7 +102,7 @@ func (f *Foundation) leave(device identity.DeviceID, protocol string) {
 // name.
 func (f *Foundation) open(ctx context.Context, device identity.DeviceID, protocol string) (*exchange, error) {
 	if !f.live(device) {
-		return nil, fmt.Errorf("%w: device %s is not in the roster here", ErrRefused, device.Short())
+		return nil, fmt.Errorf("%w: device %s is not in the roster here, or in quarantine", ErrRefused, device.Short())
 	}
 	ctx, cancel := context.WithTimeout(ctx, openTime)
 	defer cancel()

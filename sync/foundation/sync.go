@@ -63,10 +63,10 @@ func (f *Foundation) followSync(ctx context.Context, x *exchange) error {
 	return f.take(ctx, x, theirs)
 }
 
-// permit fails if the peer is no member, or not any more.
+// permit fails if the peer is no member, or not any more, or in quarantine.
 func (f *Foundation) permit(x *exchange) error {
 	if !f.live(x.with) {
-		return fmt.Errorf("%w: device %s was removed", ErrRefused, x.with.Short())
+		return fmt.Errorf("%w: device %s was removed or is in quarantine", ErrRefused, x.with.Short())
 	}
 	return nil
 }

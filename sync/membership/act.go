@@ -187,7 +187,7 @@ func (p *Project) newEpoch(gone func(*governance.Device) bool) (*epoch.Minted, e
 	var recipients []epoch.Recipient
 	for _, d := range s.Devices() {
 		if !gone(d) {
-			recipients = append(recipients, epoch.Recipient{Device: d.ID, KEM: d.KEM})
+			recipients = append(recipients, epoch.Recipient{Device: d.ID, KEM: d.KEM, Later: p.heldBack(s, d.Member)})
 		}
 	}
 	var previous []epoch.IDKey

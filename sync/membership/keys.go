@@ -189,11 +189,12 @@ func (p *Project) needs() []governance.EpochID {
 	return out
 }
 
-// give seals the keys of epochs, as far as they are held, to a device that may read. p.mu is held.
+// give seals the keys of epochs, as far as they are held, to a device that may read and is not in quarantine. p.mu is
+// held.
 func (p *Project) give(ids []governance.EpochID, device identity.DeviceID) [][]byte {
 	s := p.State()
 	d, ok := s.Device(device)
-	if !ok || !s.May(device, governance.ActRead) {
+	if !ok || !s.May(device, governance.ActRead) || p.heldBack(s, d.Member) {
 		return nil
 	}
 	var out [][]byte

@@ -71,6 +71,10 @@ const (
 	perAddressPerSec = 1
 	perAddressBurst  = 8
 	maxAddressesSeen = 4096
+
+	// What a device in quarantine may ask.
+	heldPerSec = 0.5
+	heldBurst  = 8
 )
 
 // Invites.

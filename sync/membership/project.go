@@ -32,9 +32,10 @@ type Project struct {
 	rootNow atomic.Pointer[RootStatus]
 	hosted  atomic.Pointer[map[wire.ID]hosting] // invites served here, by the hash of their id
 
-	gate    gate
-	changes *changes
-	outbox  *outbox
+	patience patience
+	gate     gate
+	changes  *changes
+	outbox   *outbox
 
 	// mu guards what follows. It is held while the store is written, so that memory and disk agree.
 	mu      sync.Mutex

@@ -238,7 +238,7 @@ func (r *Registry) serveExchange(s *p2p.Stream, of string, hello checker, projec
 		return
 	}
 	p := r.project(project())
-	if p == nil || !p.allowed(s.Device()) {
+	if p == nil || !p.allowed(s.Device()) || !p.patient(s.Device()) {
 		_ = s.Reset()
 		return
 	}
