@@ -102,7 +102,7 @@ var alertNames = map[AlertKind]string{
 	AlertEquivocation: "equivocation", AlertSnapshotDisputed: "disputed snapshot", AlertDeviceInDoubt: "device in doubt",
 	AlertRootFork: "fork of the root", AlertLateRootFork: "late fork of the root", AlertRootBehind: "root record missing",
 	AlertRootVersion: "root needs a newer version", AlertUnlawfulAct: "unlawful act",
-	AlertUnapplied:   "edit not applied", AlertCannotWrite: "edits not signed", AlertDamagedBlock: "damaged block",
+	AlertUnapplied: "edit not applied", AlertCannotWrite: "edits not signed", AlertDamagedBlock: "damaged block",
 }
 
 // String names the kind for people.
