@@ -94,7 +94,7 @@ func (s *Session) Endorse(ctx context.Context, events ...EventID) error {
 
 // SetRole is [Session.SetRole] on the root's authority: for a project whose managers are gone or cannot agree. It needs
 // no other manager, and no role of its caller. It fails with [ErrDenied] too if the root has several holders, as one key is not enough then.
-func (a *Authority) SetRole(ctx context.Context, who MemberID, r Role) error {
+func (a *Authority) SetRole(who MemberID, r Role) error {
 	s := a.session
 	if err := s.alive(); err != nil {
 		return err
@@ -104,12 +104,12 @@ func (a *Authority) SetRole(ctx context.Context, who MemberID, r Role) error {
 	if err != nil {
 		return wrap(doing, err)
 	}
-	_, err = s.membership.ActAsRoot(ctx, kind, body, a)
+	_, err = s.membership.ActAsRoot(s.node.life, kind, body, a)
 	return s.denied(doing, err)
 }
 
 // Revoke is [Session.Revoke] on the root's authority, as [Authority.SetRole].
-func (a *Authority) Revoke(ctx context.Context, who MemberID, reason string) error {
+func (a *Authority) Revoke(who MemberID, reason string) error {
 	s := a.session
 	if err := s.alive(); err != nil {
 		return err
@@ -119,7 +119,7 @@ func (a *Authority) Revoke(ctx context.Context, who MemberID, reason string) err
 	if err != nil {
 		return wrap(doing, err)
 	}
-	_, err = s.membership.ActAsRoot(ctx, governance.KindRevoke, body, a)
+	_, err = s.membership.ActAsRoot(s.node.life, governance.KindRevoke, body, a)
 	return s.denied(doing, err)
 }
 

@@ -153,13 +153,13 @@ func TestRootDecides(t *testing.T) {
 		t.Error("what can never come about was proposed")
 	}
 	err := ada.Authorize(ctx, c.custodians, func(a *collab.Authority) error {
-		if err := a.SetRole(ctx, bob.Me().ID, collab.RoleManager); !errors.Is(err, collab.ErrNoChange) {
+		if err := a.SetRole(bob.Me().ID, collab.RoleManager); !errors.Is(err, collab.ErrNoChange) {
 			t.Errorf("no change: %v", err)
 		}
-		if err := a.SetRole(ctx, bob.Me().ID, collab.RoleEditor); err != nil {
+		if err := a.SetRole(bob.Me().ID, collab.RoleEditor); err != nil {
 			t.Errorf("lower: %v", err)
 		}
-		return a.Revoke(ctx, bob.Me().ID, "as the root")
+		return a.Revoke(bob.Me().ID, "as the root")
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -82,11 +82,13 @@ func VerifyAudit(r io.Reader) (AuditReport, error) {
 }
 
 // Coverage says who is known to have heard of a governance event, and who is not: after a removal those may still be
-// talking to the removed. Events that members sign on top of it show that they have.
+// talking to the removed. What members write and sign shows which events they had: everybody who has edited, come online or
+// acted since they heard of it is among seen, as soon as that has arrived here. Silence shows nothing.
 func (s *Session) Coverage(id EventID) (seen, unseen []MemberID, err error) {
 	if err := s.readable(); err != nil {
 		return nil, nil, err
 	}
-	s.membership.View(func(log *governance.Log) { seen, unseen, err = log.Coverage(id, nil) })
+	shown := s.journal.Seen()
+	s.membership.View(func(log *governance.Log) { seen, unseen, err = log.Coverage(id, shown) })
 	return seen, unseen, wrap("coverage", err)
 }

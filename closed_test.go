@@ -77,6 +77,7 @@ func TestAfterClose(t *testing.T) {
 		"Session.OfferToHold":    func() error { return s.OfferToHold(ctx, collab.Ceremony{}) },
 		"Session.Mute":           func() error { return s.Mute(ctx, collab.MemberID{1}, true) },
 		"Session.PinRoot":        func() error { return s.PinRoot(ctx, collab.RootID{}) },
+		"Session.LiftSuspension": func() error { return s.LiftSuspension(ctx, collab.DeviceID{}) },
 		"Session.Leave":          func() error { return s.Leave(ctx) },
 		"Session.LiftQuarantine": func() error { return s.LiftQuarantine(ctx, collab.MemberID{1}) },
 		"Session.ProposeQuarantine": func() error {
@@ -134,6 +135,12 @@ func TestAfterClose(t *testing.T) {
 				found = m.Name == "Ada"
 			}
 			return found
+		},
+		"Session.Devices": func() (this bool) {
+			for d := range s.Devices() {
+				this = d.This && d.Owner == s.Me().ID
+			}
+			return this
 		},
 		"Session.Proposals": func() bool {
 			for range s.Proposals() {

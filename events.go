@@ -106,13 +106,14 @@ const (
 	AlertLateRootFork                          // somebody signed another record in the place of a settled one; it has no effect
 	AlertRootBehind                            // later root records exist, one before them is missing; the root stays where it is
 	AlertRootVersion                           // the next root record needs a newer version of this library
+	AlertUnlawfulAct                           // a member's program was changed: it signed what the rules forbid; it has no effect
 )
 
 var alertNames = map[AlertKind]string{
 	AlertEquivocation: "equivocation", AlertSnapshotDisputed: "disputed snapshot", AlertDeviceInDoubt: "device in doubt",
 	AlertRootFork: "fork of the root", AlertLateRootFork: "late fork of the root", AlertRootBehind: "root record missing",
-	AlertRootVersion: "root needs a newer version",
-	AlertUnapplied:   "edit not applied", AlertCannotWrite: "edits not signed", AlertDamagedBlock: "damaged block",
+	AlertRootVersion: "root needs a newer version", AlertUnlawfulAct: "unlawful act",
+	AlertUnapplied: "edit not applied", AlertCannotWrite: "edits not signed", AlertDamagedBlock: "damaged block",
 }
 
 // String names the kind for people.

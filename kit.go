@@ -89,8 +89,8 @@ type RevocationOption func(*revocation)
 type revocation struct{ lastGood []EventID }
 
 // LastGood names, of each device that was stolen, the last event that its owner vouches for: what the device did after it counts for
-// nothing, as far as no checkpoint has settled it. Look for it with [Session.Audit]. It needs the words of the kit. Without it
-// what the devices did before the revocation stands.
+// nothing, as far as no checkpoint has settled it, and neither does what it wrote after having done so. Look for it with
+// [Session.Audit]. It needs the words of the kit. Without it what the devices did before the revocation stands.
 func LastGood(events ...EventID) RevocationOption {
 	return func(r *revocation) { r.lastGood = append(r.lastGood, events...) }
 }
@@ -225,16 +225,21 @@ func (s *Session) endIdentity(ctx context.Context, who MemberID, sign signer, la
 	if !known || ended {
 		return nil
 	}
-	r, err := sign(s.vouched(who, lastGood))
+	good, stolen := s.vouched(who, lastGood)
+	r, err := sign(good)
 	if err != nil {
 		return err
 	}
 	if who == s.node.self.Device.Member {
-		return s.goneBy(ctx, "end the own identity", ErrRevoked, s.meetSomebody, func(ctx context.Context, cuts []governance.Cut) (int, error) {
+		return s.goneBy(ctx, "end the own identity", ErrRevoked, s.meetSomebody, func(ctx context.Context) (int, error) {
+			cuts, err := s.journal.CutsWithout(who, stolen)
+			if err != nil {
+				return 0, err
+			}
 			return s.membership.EndSelf(ctx, r, cuts)
 		})
 	}
-	cuts, err := s.journal.Cuts(who)
+	cuts, err := s.journal.CutsWithout(who, stolen)
 	if err != nil {
 		return err
 	}
@@ -261,9 +266,9 @@ func (s *Session) standing(who MemberID) (known, ended bool) {
 	return known, ended
 }
 
-// vouched returns those of some events that are an identity's in this project, as a self-revocation lists them.
-func (s *Session) vouched(who MemberID, events []EventID) []governance.LastGood {
-	var out []governance.LastGood
+// vouched returns those of some events that are an identity's in this project, as a self-revocation lists them, and what those
+// devices did afterwards.
+func (s *Session) vouched(who MemberID, events []EventID) (good []governance.LastGood, stolen []EventID) {
 	st := s.membership.State()
 	s.membership.View(func(log *governance.Log) {
 		for _, id := range events {
@@ -272,12 +277,18 @@ func (s *Session) vouched(who MemberID, events []EventID) []governance.LastGood 
 				continue
 			}
 			if d, ok := st.Device(e.Device); ok && d.Member == who {
-				out = append(out, governance.LastGood{Device: e.Device, Aseq: e.Aseq, Event: id})
+				good = append(good, governance.LastGood{Device: e.Device, Aseq: e.Aseq, Event: id})
+			}
+		}
+		slices.SortFunc(good, func(a, b governance.LastGood) int { // of two of one device the earlier is taken
+			return cmp.Or(wire.ID(a.Device).Compare(wire.ID(b.Device)), cmp.Compare(a.Aseq, b.Aseq))
+		})
+		good = slices.CompactFunc(good, func(a, b governance.LastGood) bool { return a.Device == b.Device })
+		for e := range log.All() {
+			if slices.ContainsFunc(good, func(g governance.LastGood) bool { return e.Device == g.Device && e.Aseq > g.Aseq }) {
+				stolen = append(stolen, e.ID)
 			}
 		}
 	})
-	slices.SortFunc(out, func(a, b governance.LastGood) int { // of two of one device the earlier is taken
-		return cmp.Or(wire.ID(a.Device).Compare(wire.ID(b.Device)), cmp.Compare(a.Aseq, b.Aseq))
-	})
-	return slices.CompactFunc(out, func(a, b governance.LastGood) bool { return a.Device == b.Device })
+	return good, stolen
 }

@@ -24,23 +24,24 @@ const leaveTime = 30 * time.Second
 // nobody is connected who could take the news or the last edits, and with [ErrDenied]. Should everybody vanish in its last moment,
 // the session has ended and the error says that the others may not know: ask a manager to remove you.
 func (s *Session) Leave(ctx context.Context) error {
-	return s.goneBy(ctx, "leave the project", ErrLeft, s.partFrom, s.membership.Leave)
+	return s.goneBy(ctx, "leave the project", ErrLeft, s.partFrom, func(ctx context.Context) (int, error) {
+		cuts, err := s.journal.Cuts(s.node.self.Device.Member)
+		if err != nil {
+			return 0, err
+		}
+		return s.membership.Leave(ctx, cuts)
+	})
 }
 
 // goneBy ends the owner's membership by an act of this device, which has prepared for it before. Until the act is made, nothing
 // has happened if something fails.
-func (s *Session) goneBy(ctx context.Context, doing string, why error, prepare func(context.Context) error,
-	act func(context.Context, []governance.Cut) (told int, err error)) error {
+func (s *Session) goneBy(ctx context.Context, doing string, why error, prepare func(context.Context) error, act func(context.Context) (told int, err error)) error {
 	if err := s.depart(); err != nil {
 		return err
 	}
-	cuts, err := []governance.Cut(nil), prepare(ctx)
+	told, others, err := 0, s.others(), prepare(ctx)
 	if err == nil {
-		cuts, err = s.journal.Cuts(s.node.self.Device.Member)
-	}
-	told, others := 0, s.others()
-	if err == nil {
-		told, err = act(ctx, cuts)
+		told, err = act(ctx)
 	}
 	if err != nil {
 		s.stay()

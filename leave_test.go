@@ -112,3 +112,35 @@ func TestLeaveAlone(t *testing.T) {
 		t.Error(last.Err())
 	}
 }
+
+// When the last manager has left, the holders of the root can name another, on any member's device.
+func TestLeaveLastManager(t *testing.T) {
+	ada, bob, cleo := openNode(t, "Ada"), openNode(t, "Bob"), openNode(t, "Cleo")
+	root := quickCeremony(t)
+	s, err := ada.Create(t.Context(), "The Last Reel", root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, c := join(t, bob, invite(t, s, collab.InviteOptions{})), join(t, cleo, invite(t, s, collab.InviteOptions{}))
+	eventually(t, "all are connected", func() bool { return b.Status().Peers == 2 && c.Status().Peers == 2 })
+	if err := s.Leave(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range []*collab.Session{b, c} {
+		eventually(t, "it is known", func() bool { return member(o, s.Me().ID).State == collab.MemberRemoved })
+	}
+	if _, err := b.Invite(t.Context(), collab.InviteOptions{}); !errors.Is(err, collab.ErrDenied) {
+		t.Errorf("an editor invites: %v", err)
+	}
+	err = b.Authorize(t.Context(), root.Custodians, func(a *collab.Authority) error {
+		return errors.Join(a.SetRole(b.Me().ID, collab.RoleManager), a.Revoke(c.Me().ID, "by the root"))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-c.Done()
+	if !errors.Is(c.Err(), collab.ErrRevoked) || b.Me().Role != collab.RoleManager {
+		t.Errorf("%v, %+v", c.Err(), b.Me())
+	}
+	invite(t, b, collab.InviteOptions{})
+}

@@ -51,7 +51,7 @@ func (s *Session) Invite(ctx context.Context, o InviteOptions) (code string, err
 	code, err = s.membership.CreateInvite(ctx, membership.InviteOptions{
 		Role: o.Role, Expires: o.Expires, Uses: o.Uses, Approve: o.Approve, Compact: o.Compact,
 	})
-	return code, wrap("invite", err)
+	return code, s.denied("invite", err)
 }
 
 // CancelInvite makes a code worthless at every host that hears of it. Whoever was admitted by it stays. It fails with
@@ -60,7 +60,7 @@ func (s *Session) CancelInvite(ctx context.Context, code string) error {
 	if err := s.alive(); err != nil {
 		return err
 	}
-	return wrap("cancel invite", s.membership.CancelInvite(ctx, code))
+	return s.denied("cancel invite", s.membership.CancelInvite(ctx, code))
 }
 
 // Revoke ends a member's access on all devices, for good: they come back through a new invite only. The act carries a new

@@ -12,10 +12,7 @@ import (
 	"github.com/studio-whip/collab/internal/wire"
 )
 
-// quarantineLife is how long a quarantine lasts unless it is lifted before.
-const quarantineLife = 24 * time.Hour
-
-// ProposeQuarantine asks the members to hold back what somebody sends from now on, for a day; it is this device's owner's
+// ProposeQuarantine asks the members to hold back what somebody sends from now on, for as long as the root's policy says, by itself a day; it is this device's owner's
 // vote as well. It takes effect when more than half of those who may vote have done so, at least two: everybody who was
 // admitted by a manager or some time ago, but the member himself; who is connected does not matter, and guests of one host make
 // up at most half. The others see it in [Session.Proposals] and answer with [Session.Vote].
@@ -42,8 +39,9 @@ func (s *Session) ProposeQuarantine(ctx context.Context, who MemberID, reason st
 	if err != nil {
 		return ProposalID{}, wrap(doing, err)
 	}
+	ends := s.node.cfg.now().Add(time.Duration(s.membership.Root().Policy.QuarantineTTL) * time.Second)
 	id, err := s.membership.Propose(ctx, governance.KindQuarantinePropose, &governance.QuarantinePropose{
-		Member: who, Reason: reason, Heads: heads, Expires: uint64(s.node.cfg.now().Add(quarantineLife).Unix()),
+		Member: who, Reason: reason, Heads: heads, Expires: uint64(ends.Unix()),
 	})
 	return ProposalID(id), s.denied(doing, err)
 }

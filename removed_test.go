@@ -145,12 +145,14 @@ func until(t *testing.T, what string, ok func() bool) {
 	}
 }
 
-// agree waits until the players are in one state and hold one document.
+// agree waits until the players have the same events, are in one state and hold one document.
 func agree(t *testing.T, players ...*player) {
 	t.Helper()
 	until(t, "all are in one state and hold one document", func() bool {
+		first := players[0].s.membership.State()
 		for _, p := range players[1:] {
-			if p.s.membership.State().Digest() != players[0].s.membership.State().Digest() || p.doc.Digest() != players[0].doc.Digest() {
+			st := p.s.membership.State()
+			if !slices.Equal(st.Heads(), first.Heads()) || st.Digest() != first.Digest() || p.doc.Digest() != players[0].doc.Digest() {
 				return false
 			}
 		}

@@ -474,6 +474,8 @@ func (s *Session) governanceChanged(c membership.Change) {
 	s.coordinator.RosterChanged(c.Before)
 	s.live.RosterChanged()
 	s.membersChanged(c.Before, c.After)
+	s.devicesChanged(c.Before, c.After)
+	s.tellUnlawful(c.Added)
 	s.rootChanged(c.RootBefore, c.RootAfter)
 	s.tellProposals()
 	s.statusChanged()

@@ -191,7 +191,7 @@ func (p *parliament) agree() {
 			}
 		}
 		for _, x := range p.people {
-			if most != nil && x.session.Err() == nil && state(most, x.session.Me().ID) != collab.MemberRemoved {
+			if most != nil && x.session.Err() == nil && standing(most, x.session.Me().ID) != collab.MemberRemoved {
 				out = append(out, x.session)
 			}
 		}
@@ -213,8 +213,8 @@ func (p *parliament) agree() {
 	}
 }
 
-// state is how a session sees a member.
-func state(s *collab.Session, who collab.MemberID) collab.MemberState {
+// standing is how a session sees a member.
+func standing(s *collab.Session, who collab.MemberID) collab.MemberState {
 	for m := range s.Members() {
 		if m.ID == who {
 			return m.State
