@@ -153,3 +153,66 @@ func benchmarkAppend(b *testing.B, size int) (perEvent, perState float64) {
 	b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/float64(size), "B/event")
 	return perEvent, perState
 }
+
+// BenchmarkLoad reads a log of 1,000 signed events from nothing, as when a project opens: their signatures on all cores, then
+// replay, and then the same compacted.
+func BenchmarkLoad(b *testing.B) {
+	tm := longTeam(b, 30)
+	at, number := "c30", uint64(30)
+	for k := range 1000 - tm.log.Len() {
+		name := fmt.Sprint("more", k)
+		if k%100 == 99 {
+			number++
+			tm.add(name, checkStep("A", number, 1000).and("B"), at)
+		} else {
+			tm.add(name, updateStep([]string{"A", "B"}[k%2], "G"), at)
+		}
+		at = name
+	}
+	load := func(b *testing.B, raws [][]byte, add func(l *Log) error) {
+		size := 0
+		for _, raw := range raws {
+			size += len(raw)
+		}
+		for b.Loop() {
+			if err := add(NewLog(tm.root)); err != nil {
+				b.Fatal(err)
+			}
+		}
+		b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N*len(raws)), "µs/event")
+		b.ReportMetric(float64(size)/float64(len(raws)), "B/event")
+	}
+	raws := rawsOf(tm.log)
+	b.Run("one by one", func(b *testing.B) {
+		load(b, raws, func(l *Log) error {
+			for _, raw := range raws {
+				if _, err := l.Add(raw); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	})
+	b.Run("on all cores", func(b *testing.B) {
+		load(b, raws, func(l *Log) error {
+			_, err := l.AddUntil("", raws, stop)
+			return err
+		})
+	})
+	for k := range 24 { // so that all of it is old enough
+		name := fmt.Sprint("end", k)
+		number++
+		tm.add(name, checkStep("A", number, 1000).and("B"), at)
+		at = name
+	}
+	if gone, err := tm.log.Compact(); err != nil || len(gone) < len(raws)/2 {
+		b.Fatalf("%d events compacted: %v", len(gone), err)
+	}
+	bare := rawsOf(tm.log)
+	b.Run("compacted", func(b *testing.B) {
+		load(b, bare, func(l *Log) error {
+			_, err := l.AddAttested(bare, stop)
+			return err
+		})
+	})
+}
