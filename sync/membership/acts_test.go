@@ -151,6 +151,13 @@ func TestActsOfEveryKind(t *testing.T) {
 		})
 		converge(t, b.projects[:2]...)
 	}
+	key, _, ok := b.projects[0].SendingEpoch()
+	if _, held := b.projects[1].EpochKey(key); !ok || !held {
+		t.Error("the removal of a device has brought no key that all who stay hold")
+	}
+	if _, held := b.projects[2].EpochKey(key); held {
+		t.Error("the removed device has the new key")
+	}
 }
 
 // What one may do alone is done at once; what cannot come about is not recorded.

@@ -44,6 +44,8 @@ func objectsOf(events []*governance.Event) []*governance.KeyEpoch {
 			out = appendObject(out, b.Epoch)
 		case *governance.Revoke:
 			out = appendObject(out, b.Epoch)
+		case *governance.DeviceRemove:
+			out = appendObject(out, b.Epoch)
 		}
 	}
 	return out
