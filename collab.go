@@ -8,6 +8,16 @@
 // Open a node with [Open]; get a session from [Node.Create], [Node.Join] or [Node.OpenProject]; get a document from
 // [Session.Doc] and edit it with [Doc.Update]. Files that are too large for a document are in [Session.Assets].
 //
+// # Who may do what
+//
+// Members are viewers, editors or managers ([Session.SetRole]). Managers let people in ([Session.Invite]) and remove them
+// ([Session.Revoke]); whoever wants to goes ([Session.Leave]). What one person may not decide alone waits for others:
+// [Session.Proposals] shows what a signature would mean, [Session.Vote] gives it. The members together hold somebody back until
+// a manager can act ([Session.ProposeQuarantine], [Session.LiftQuarantine]). The holders of the root can act when nobody
+// else can ([Session.Authorize]). Whose machine was stolen ends the own identity everywhere with a page of paper
+// ([Node.WriteRevocationKit], [Node.RevokeIdentity]). Every act is signed history ([Session.Audit], [Session.Explain]); what is
+// forbidden fails with [ErrDenied] and a *[DeniedError], and is void wherever a changed program sends it all the same.
+//
 // # What is promised
 //
 // Every byte that leaves the device is encrypted to the project's members under a key agreed with ML-KEM-768 and
