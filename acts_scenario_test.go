@@ -53,10 +53,6 @@ func (p *player) copyOfLog(t *testing.T) (stale *governance.Log) {
 	return stale
 }
 
-func (p *player) author() governance.Author {
-	return governance.Author{Keys: p.self.Keys, Device: p.self.Device.ID}
-}
-
 // Scenario 84 as people see it: Explain says why and because of what, Late lists it, Endorse brings it back.
 func TestScenario84LeftOutAndEndorsedInSessions(t *testing.T) {
 	scenario.Run(t, 84, "a quorum settles without a grant on purpose: sessions show it late with its cause, one manager's Endorse brings it into force for everybody", func(t *testing.T) {

@@ -32,7 +32,7 @@ func (s *Session) Devices() iter.Seq[Device] {
 // those that take something away. [SecurityAlert] tells of it, with [AlertEquivocation].
 //
 // Find out first what happened: if the device was stolen, [Session.Revoke] its owner. Lifting it takes a manager, of a manager's device the manager quorum
-// without its owner; of a device that is not a manager's, another device of its owner will do. It fails with [ErrNoChange] if the device is not
+// without its owner, who are asked (*[PendingError]); of a device that is not a manager's, another device of its owner will do. It fails with [ErrNoChange] if the device is not
 // suspended, or with *[DeniedError], and [ErrDenied], that says what would be needed.
 func (s *Session) LiftSuspension(ctx context.Context, id DeviceID) error {
 	if err := s.alive(); err != nil {
@@ -42,8 +42,7 @@ func (s *Session) LiftSuspension(ctx context.Context, id DeviceID) error {
 	if d, ok := s.membership.State().Device(id); ok && !d.Suspended {
 		return fmt.Errorf("%w: %s: it is not suspended", ErrNoChange, doing)
 	}
-	_, err := s.membership.Propose(ctx, governance.KindLiftQuarantine, &governance.LiftQuarantine{Device: &id})
-	return s.denied(doing, err)
+	return s.act(ctx, doing, governance.KindLiftQuarantine, &governance.LiftQuarantine{Device: &id}, "")
 }
 
 // devicesChanged tells of devices that were caught signing two things in one place.

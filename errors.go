@@ -174,19 +174,6 @@ var translations = []struct{ from, to error }{
 	{wire.ErrVersion, ErrVersion},
 }
 
-// remedies says what would be needed for an act that a rule forbids, where the rule does not say so itself.
-var remedies = map[governance.Reason]string{
-	governance.ReasonRole:         "ask a member whose role suffices, mostly a manager",
-	governance.ReasonSubject:      "somebody else must do it; to end one's own membership there is Leave",
-	governance.ReasonAbsent:       "members come in by an invite",
-	governance.ReasonQuota:        "a manager's checkpoint makes room",
-	governance.ReasonReadmission:  "a manager must host the invite",
-	governance.ReasonEquivocation: "a manager or another own device must lift the suspension",
-	governance.ReasonVoter:        "those vote whom a manager admitted, or who have been here for some time",
-	governance.ReasonRenewal:      "ask a manager",
-	governance.ReasonEnds:         "they come back with a new identity only",
-}
-
 // wrap says what was being done and makes err answer to the sentinel that callers branch on; the cause stays in the
 // chain.
 func wrap(doing string, err error) error {
@@ -194,9 +181,6 @@ func wrap(doing string, err error) error {
 		return nil
 	}
 	if denied := new(governance.DeniedError); errors.As(err, &denied) && !errors.Is(err, ErrDenied) {
-		if needed, ok := remedies[denied.Reason]; ok {
-			return fmt.Errorf("%w: %s: %w; %s", ErrDenied, doing, err, needed)
-		}
 		return fmt.Errorf("%w: %s: %w", ErrDenied, doing, err)
 	}
 	if isCustodians(err) { // it speaks of the custodian's place, not of this node's

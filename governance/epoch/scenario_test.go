@@ -86,7 +86,7 @@ func (l *log) mint(without identity.MemberID) governance.KeyEpoch {
 	var to []Recipient
 	for _, d := range l.State().Devices() {
 		if d.Member != without {
-			to = append(to, Recipient{d.ID, d.KEM})
+			to = append(to, Recipient{Device: d.ID, KEM: d.KEM})
 		}
 	}
 	d := l.founder.device.ID
