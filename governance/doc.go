@@ -7,6 +7,10 @@
 // without authority, or one that a removal beats, counts for nothing there, and [Log.Explain] says why. Make own
 // events with [Log.Propose], which checks the authority first.
 //
+// Many events at once, from a disk or a peer, go in with [Log.AddUntil], which verifies them on all cores. [Log.Compact] drops
+// signatures that an old checkpoint attests, and [Log.Import] takes what others have so compacted. [Log.ExportAudit] and
+// [VerifyAudit] carry the whole history to somebody with no network.
+//
 // What is promised: the state is a function of the set of events and of nothing else, neither of the order of their
 // arrival nor of any clock. Replay never fails. Removal wins: of concurrent acts the one that takes standing away
 // prevails, and who was removed has a role again only through a later lawful admission that knew of the removal. No
@@ -14,5 +18,6 @@
 // nobody's way.
 //
 // The package is pure: it owns no goroutine, clock or network. A Log is not safe for concurrent use; a [State] is
-// immutable and may be shared. SPEC.md beside this file gives the wire forms and the rules of replay.
+// immutable and may be shared. SPEC.md beside this file gives the wire forms and the rules of replay, ACTS.md what comes
+// of every act in small projects.
 package governance

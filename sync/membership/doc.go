@@ -8,6 +8,8 @@
 // [Project.OpenChain]), follow it with [Project.OnChange], and bring it up to date with one peer with
 // [Project.Pull]; what is new goes to all connected members by itself.
 //
+// [Project.Compact] drops signatures that are not needed any more.
+//
 // The root moves by [Project.ProposeRoot] and [Project.SignRoot], with those who have offered to hold it by
 // [Project.OfferToHold]; [Project.Roots] says how it stands.
 //
