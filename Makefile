@@ -6,7 +6,7 @@ PLATFORMS = linux/amd64 darwin/arm64 windows/amd64
 # Rooms with concurrency or unsafe sharing to find; the pure rooms would only be slower.
 RACE = . ./crdt ./internal/feed ./internal/task ./internal/store ./internal/p2p ./keystore/... ./sync/... ./collabtest
 
-.PHONY: build test test-real race lint cross long fuzz simulate properties quickstart ceremony scenarios netns conformance hostile bench-crdt
+.PHONY: build test test-real race lint cross long fuzz simulate properties documents quickstart ceremony scenarios netns conformance hostile bench-crdt
 
 build:
 	CGO_ENABLED=0 $(GO) build ./...
@@ -56,7 +56,7 @@ netns:
 FUZZTIME ?= 10s
 SEEDS ?= 50
 long: CONFORMANCE_SEEDS = $(if $(filter file,$(origin SEEDS)),10,$(SEEDS))
-long: fuzz simulate conformance properties
+long: fuzz simulate conformance properties documents
 	COLLAB_LONG=1 $(GO) test -count=1 -v -timeout 120m -run 'Mutated|Killed' ./genesis/...
 	$(GO) test -race -shuffle=on -count=1 ./...
 
@@ -72,6 +72,12 @@ TIME ?= 0
 properties:
 	$(GO) test ./governance -run '^TestProperties$$' -count=1 -v -timeout 12h -cases $(CASES) -orders $(ORDERS) -seed $(FROM) \
 		-model $(MODEL) -sample $(SAMPLE) -time $(TIME)
+
+# Documents as a function of governance: HISTORIES random ones, each received in ORDERS orders, from seed FROM on.
+# `make test` does 300 x 5.
+HISTORIES ?= 2000
+documents:
+	$(GO) test ./sync/journal -run '^TestDocuments$$' -count=1 -v -timeout 12h -cases $(HISTORIES) -orders $(ORDERS) -seed $(FROM)
 
 # A seed that fails is repeated by: go test ./collabtest -run TestSimulation -v -seed N
 simulate:

@@ -98,10 +98,11 @@ func TestAfterClose(t *testing.T) {
 			}
 			return err
 		},
-		"Doc.Update":     func() error { return doc.Update(func(*crdt.Txn) error { t.Error("Update went on"); return nil }) },
-		"Doc.WaitSaved":  func() error { return doc.WaitSaved(ctx) },
-		"Doc.WaitSynced": func() error { return doc.WaitSynced(ctx) },
-		"Presence.Set":   func() error { return doc.Presence().Set(1) },
+		"Doc.Update":       func() error { return doc.Update(func(*crdt.Txn) error { t.Error("Update went on"); return nil }) },
+		"Doc.RevertAuthor": func() error { return of(doc.RevertAuthor(ctx, s.Me().ID)) },
+		"Doc.WaitSaved":    func() error { return doc.WaitSaved(ctx) },
+		"Doc.WaitSynced":   func() error { return doc.WaitSynced(ctx) },
+		"Presence.Set":     func() error { return doc.Presence().Set(1) },
 	}
 	works := map[string]func() bool{
 		"Assets.FS": func() bool {
