@@ -4,9 +4,14 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
+	"sync"
 	"testing"
 
+	"github.com/studio-whip/collab/crdt"
 	"github.com/studio-whip/collab/identity"
+	"github.com/studio-whip/collab/internal/testbed/scenario"
+	"github.com/studio-whip/collab/sync/journal"
 	"github.com/studio-whip/collab/sync/membership"
 )
 
@@ -68,4 +73,55 @@ func TestNothingToFetch(t *testing.T) {
 	if len(berta.j.Names()) != 0 || len(berta.j.Frontier()) != 0 {
 		t.Error("something came of nothing")
 	}
+}
+
+// Berta runs a program that shows, and serves, a paragraph more than its envelopes make, under Carl's name.
+func TestScenario44LyingServer(t *testing.T) {
+	scenario.Run(t, 44, "a member serves a snapshot with a paragraph forged under another's name: unverified until rebuilt, the alert names the server, the rebuild wins at every newcomer", func(t *testing.T) {
+		anna, berta, carl := trio(t)
+		berta.meet(anna)
+		berta.meet(carl)
+		carl.write("notes", "Carl stays. ")
+		must(t, anna.f.Sync(t.Context(), carl.device()))
+		must(t, berta.f.Sync(t.Context(), carl.device()))
+		doc, err := berta.j.Doc("notes")
+		must(t, err)
+		must(t, berta.j.Settled(t.Context()))
+		client := identity.ClientID(berta.p.ID(), carl.device(), chainOf(t, berta, carl).ChainNo)
+		forged := crdt.New(crdt.WithClientID(uint64(client)))
+		state, err := doc.CRDT().EncodeUpdate(nil)
+		must(t, err)
+		_, err = forged.ApplyUpdate(state)
+		must(t, err)
+		must(t, forged.Update(func(tx *crdt.Txn) error { return forged.Text("body").Insert(tx, 0, "Carl resigns. ") }))
+		state, err = forged.EncodeUpdate(nil)
+		must(t, err)
+		_, err = doc.CRDT().ApplyUpdate(state)
+		must(t, err)
+
+		dora := anna.join(newNode(t, "dora"))
+		var alerts []journal.Alert
+		var mu sync.Mutex
+		dora.j.OnAlert(func(a journal.Alert) { mu.Lock(); defer mu.Unlock(); alerts = append(alerts, a) })
+		must(t, dora.p.Pull(t.Context(), anna.device()))
+		must(t, berta.p.Pull(t.Context(), anna.device()))
+		dora.meet(berta)
+		must(t, dora.f.FetchSnapshots(t.Context(), berta.device()))
+		theirs, err := dora.j.Doc("notes")
+		must(t, err)
+		must(t, dora.j.Settled(t.Context()))
+		if got := dora.text("notes"); !strings.Contains(got, "Carl resigns. ") || !theirs.Unverified() {
+			t.Fatalf("dora sees %q, unverified %v: the lie was not told", got, theirs.Unverified())
+		}
+		must(t, dora.f.Sync(t.Context(), anna.device()))
+		eventually(t, "the rebuild wins", func() bool { return !theirs.Unverified() && dora.text("notes") == "Carl stays. " })
+		equal(t, []string{"notes"}, anna, dora)
+		eventually(t, "the server is named", func() bool {
+			mu.Lock()
+			defer mu.Unlock()
+			return slices.ContainsFunc(alerts, func(a journal.Alert) bool {
+				return a.Kind == journal.AlertSnapshot && a.Device == berta.device() && a.Doc == doc.ID
+			})
+		})
+	})
 }

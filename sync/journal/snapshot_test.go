@@ -13,6 +13,7 @@ import (
 	"github.com/studio-whip/collab/governance"
 	"github.com/studio-whip/collab/identity"
 	"github.com/studio-whip/collab/internal/store"
+	"github.com/studio-whip/collab/internal/testbed/scenario"
 	"github.com/studio-whip/collab/internal/wire"
 )
 
@@ -122,7 +123,11 @@ func misleading(t *testing.T, update []byte) []byte {
 }
 
 // TestLyingSnapshot is scenarios 44 and 96: the rebuild wins, and names the liar.
-func TestLyingSnapshot(t *testing.T) {
+func TestScenario44LyingSnapshot(t *testing.T) {
+	scenario.Run(t, 44, "a lying snapshot, one paragraph changed, one author's frontier trimmed, later edits misled: unverified until rebuilt, the alert names the server, the rebuild wins", lyingSnapshot)
+}
+
+func lyingSnapshot(t *testing.T) {
 	for name, lie := range map[string]func(*testing.T, *node, *node, *snapshotCore){
 		"changed paragraph": func(t *testing.T, _, ben *node, c *snapshotCore) {
 			forged := crdt.New(crdt.WithClientID(uint64(identity.ClientID([32]byte(ben.project), ben.person.dev.ID, 0))))
