@@ -35,7 +35,7 @@ func (p *player) settledContent(t *testing.T) map[DeviceID]uint64 {
 // Two managers' sessions settle what they both hold of the documents, without anybody being asked. What somebody wrote
 // meanwhile, away from them, counts when he comes back, and a manager who was removed in between is settled out.
 func TestCheckpointsSettleDocuments(t *testing.T) {
-	policy := WithCheckpoints(membership.CheckpointPolicy{Events: 6})
+	policy := WithCheckpoints(membership.CheckpointPolicy{Events: 6, Pause: time.Nanosecond})
 	dir, keys, address := t.TempDir(), memory.New(), freeAddress(t)
 	openDora := func() *player {
 		return openPlayer(t, "Dora", policy, WithDir(dir), WithKeyStore(keys), WithListen(address))

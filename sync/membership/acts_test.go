@@ -27,10 +27,16 @@ func newBoard(t testing.TB, names ...string) *board {
 
 func newBoardWith(t testing.TB, shape func(*Config), names ...string) *board {
 	t.Helper()
+	return newBoardOf(t, 2, shape, names...)
+}
+
+// newBoardOf is newBoard with another quorum and what is special about projects.
+func newBoardOf(t testing.TB, quorum int, shape func(*Config), names ...string) *board {
+	t.Helper()
 	b := &board{t: t}
 	for k, name := range names {
 		n := newNode(t, name)
-		n.shape = shape
+		n.shape, n.quorum = shape, uint8(quorum)
 		b.nodes = append(b.nodes, n)
 		if k == 0 {
 			b.custody = custody()
@@ -44,8 +50,8 @@ func newBoardWith(t testing.TB, shape func(*Config), names ...string) *board {
 		b.projects = append(b.projects, p)
 		converge(t, b.projects...)
 		var with []governance.ProposeOption
-		if k > 1 {
-			with = append(with, governance.WithCosigners(b.nodes[1].author()))
+		for _, w := range b.nodes[1:min(quorum, k)] {
+			with = append(with, governance.WithCosigners(w.author()))
 		}
 		_, err := b.projects[0].Propose(timeout(t), governance.KindRoleGrant,
 			&governance.RoleGrant{Member: n.member(), Role: governance.Manager}, with...)
@@ -227,6 +233,28 @@ func TestActWithdrawnAndDeclined(t *testing.T) {
 	eventually(t, "dora is out", func() bool {
 		return !slices.ContainsFunc(b.projects, func(p *Project) bool { return p.State().Role(b.nodes[3].member()) != governance.None })
 	})
+}
+
+// Where three must agree, nobody's device signs before all have said that they would, and the third word decides.
+func TestActByThree(t *testing.T) {
+	checkLeaks(t)
+	b := newBoardOf(t, 3, settles(1000), "anna", "berta", "carl", "dora")
+	id := b.propose(0, governance.KindRevoke, &governance.Revoke{Member: b.nodes[3].member()})
+	for k := 1; k < 3; k++ {
+		if x := knowsAct(t, b.projects[k], id); x.Needed != 3 {
+			t.Errorf("needs %d", x.Needed)
+		}
+		if role(b.projects[0], b.nodes[3].self) != governance.Manager {
+			t.Fatal("two have removed a manager")
+		}
+		if err := b.projects[k].ApproveAct(timeout(t), id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "dora is out", func() bool {
+		return !slices.ContainsFunc(b.projects, func(p *Project) bool { return p.State().Role(b.nodes[3].member()) != governance.None })
+	})
+	settled(t, 1, b.projects[:3]...) // by three as well
 }
 
 // Two people ask for the same thing at once: nobody has to approve what he asked for himself.

@@ -15,7 +15,7 @@ import (
 
 // settles makes projects of nodes make checkpoints at so many events.
 func settles(events int) func(*Config) {
-	return func(c *Config) { c.Checkpoints = CheckpointPolicy{Events: events} }
+	return func(c *Config) { c.Checkpoints = CheckpointPolicy{Events: events, Pause: time.Nanosecond} }
 }
 
 // settled waits until all projects have settled a checkpoint of at least this number, and the same.
@@ -156,7 +156,7 @@ func TestCheckpointSettlesContent(t *testing.T) {
 	for _, name := range []string{"anna", "berta"} {
 		n := newNode(t, name)
 		n.shape = func(c *Config) {
-			c.Checkpoints = CheckpointPolicy{Events: 6}
+			c.Checkpoints = CheckpointPolicy{Events: 6, Pause: time.Nanosecond}
 			c.Content, c.Counts = shelves[name].content, shelves[name].counts
 		}
 		b.nodes = append(b.nodes, n)
@@ -212,7 +212,7 @@ func TestCheckpointSettlesContent(t *testing.T) {
 // What an honest device does not sign of a checkpoint's draft, although a rogue manager's program asks for it.
 func TestCheckpointRefused(t *testing.T) {
 	checkLeaks(t)
-	b := newBoardWith(t, settles(1000), "anna", "berta", "carl")
+	b := newBoardWith(t, settles(12), "anna", "berta", "carl") // seven events: enough to be signed, not to be made
 	rogue, honest := b.nodes[0], b.nodes[1]
 	stale := b.projects[0].copyLog(t, b.projects[0].Heads())
 	body := func(l *governance.Log, change func(*governance.Checkpoint)) *governance.Draft {
@@ -256,7 +256,22 @@ func TestCheckpointRefused(t *testing.T) {
 		t.Errorf("an event is left out: %d", got)
 	}
 	honest.clock.advance(-2 * time.Minute)
-	// One signature a number, for a while.
+	// One signature a number, of the same author too, and over a restart.
+	again := body(stale, func(c *governance.Checkpoint) { c.Time++ })
+	if got := rogue.asks(b.projects[0], honest, nil, again); got != cosignLater {
+		t.Errorf("a second checkpoint of one number by the same author: %d", got)
+	}
+	honest.stop()
+	honest.start()
+	b.projects[1] = honest.reopen(b.projects[0].ID())
+	rogue.reach(honest)
+	b.nodes[2].reach(honest)
+	if err := b.projects[1].Pull(timeout(t), rogue.self.Device.ID); err != nil {
+		t.Fatal(err)
+	}
+	if got := rogue.asks(b.projects[0], honest, nil, again); got != cosignLater {
+		t.Errorf("a second checkpoint of one number after a restart: %d", got)
+	}
 	var other *governance.Draft
 	var err error
 	b.projects[2].View(func(l *governance.Log) {
@@ -274,6 +289,47 @@ func TestCheckpointRefused(t *testing.T) {
 	if n := b.projects[0].State().Settled().Number; n != 0 {
 		t.Errorf("checkpoint %d is settled", n)
 	}
+}
+
+// Nobody's device signs one checkpoint after the other: who is away would miss more than count.
+func TestCheckpointNotRipe(t *testing.T) {
+	checkLeaks(t)
+	b := newBoardWith(t, func(c *Config) { c.Checkpoints = CheckpointPolicy{Events: 12} }, "anna", "berta")
+	rogue, honest := b.nodes[0], b.nodes[1]
+	ask := func() cosignResult {
+		t.Helper()
+		l := b.projects[0].copyLog(t, b.projects[0].Heads())
+		c, err := l.NextCheckpoint(rogue.self.Device.ID, nil, uint64(rogue.clock.now().Unix()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		d, err := l.Draft(rogue.self.Device.ID, []identity.DeviceID{honest.self.Device.ID}, governance.KindCheckpoint, c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return rogue.asks(b.projects[0], honest, nil, d)
+	}
+	if got := ask(); got != cosignLater {
+		t.Errorf("after four events: answer %d", got)
+	}
+	chains(t, b.projects[0], 8)
+	settled(t, 1, b.projects...)
+	converge(t, b.projects...)
+	chains(t, b.projects[0], 12)
+	converge(t, b.projects...)
+	if _, due := b.projects[0].checkpointDue(); due {
+		t.Error("due again at once")
+	}
+	if got := ask(); got != cosignLater {
+		t.Errorf("at once after the first: answer %d", got)
+	}
+	for _, n := range b.nodes {
+		n.clock.advance(2 * time.Hour)
+	}
+	for _, p := range b.projects {
+		p.wakeCheckpoints()
+	}
+	settled(t, 2, b.projects...)
 }
 
 // copyLog is the log of somebody who holds no more than some events and those before them.

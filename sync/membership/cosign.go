@@ -14,6 +14,7 @@ import (
 	"github.com/studio-whip/collab/governance"
 	"github.com/studio-whip/collab/identity"
 	"github.com/studio-whip/collab/internal/p2p"
+	"github.com/studio-whip/collab/internal/store"
 )
 
 // cosignRequest asks a device to sign a draft beside its author, who is the one who asks.
@@ -21,6 +22,7 @@ type cosignRequest struct {
 	Project genesis.ProjectID `cbor:"1,keyasint"`
 	Act     *ActID            `cbor:"2,keyasint,omitempty"` // the proposal that it carries out; absent for a checkpoint
 	Core    []byte            `cbor:"3,keyasint"`
+	Probe   bool              `cbor:"4,keyasint"` // would it sign? Nothing is signed
 }
 
 // cosignAnswer is the signature, or why there is none.
@@ -37,6 +39,7 @@ const (
 	cosignAhead   cosignResult = 3 // the draft lacks events that the one asked has
 	cosignLater   cosignResult = 4 // the one asked is at it himself, or is not ready: ask again
 	cosignRefused cosignResult = 5 // he has not agreed, or it would not count
+	cosignWould   cosignResult = 6 // to a probe: it would sign
 )
 
 func (r *cosignRequest) check() error {
@@ -47,7 +50,7 @@ func (r *cosignRequest) check() error {
 }
 
 func (a *cosignAnswer) check() error {
-	if a.Result < cosignSigned || a.Result > cosignRefused || (a.Result == cosignSigned) != (len(a.Signature) == sign.SignatureSize) {
+	if a.Result < cosignSigned || a.Result > cosignWould || (a.Result == cosignSigned) != (len(a.Signature) == sign.SignatureSize) {
 		return fmt.Errorf("%w: answer %d with %d bytes", ErrProtocol, a.Result, len(a.Signature))
 	}
 	return nil
@@ -59,6 +62,9 @@ func (r *Registry) serveCosign(_ context.Context, s *p2p.Stream) {
 	named := func() genesis.ProjectID { return q.Project }
 	r.serveExchange(s, "a draft", &q, named, func(p *Project) error {
 		a, err := p.answerDraft(s.Device(), &q)
+		if q.Probe && a.Result == cosignSigned {
+			a = &cosignAnswer{Result: cosignWould}
+		}
 		if err != nil {
 			p.log.Debug("membership: not signed", "author", s.Device().Short(), "err", err)
 		}
@@ -76,7 +82,7 @@ func (p *Project) answerDraft(from identity.DeviceID, q *cosignRequest) (*cosign
 		return &cosignAnswer{Result: cosignRefused}, err
 	}
 	if q.Act == nil {
-		return p.answerCheckpoint(d)
+		return p.answerCheckpoint(d, q.Probe)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -86,11 +92,11 @@ func (p *Project) answerDraft(from identity.DeviceID, q *cosignRequest) (*cosign
 	if p.doubt {
 		return &cosignAnswer{Result: cosignLater}, ErrInDoubt
 	}
-	return p.cosignAct(*q.Act, d)
+	return p.cosignAct(*q.Act, d, q.Probe)
 }
 
 // cosignAct signs a draft that carries out an act to which this device's owner has agreed. p.mu is held.
-func (p *Project) cosignAct(id ActID, d *governance.Draft) (*cosignAnswer, error) {
+func (p *Project) cosignAct(id ActID, d *governance.Draft, probe bool) (*cosignAnswer, error) {
 	o := p.acts[id]
 	if o == nil || p.ended(o.actRecord) {
 		return &cosignAnswer{Result: cosignLater}, fmt.Errorf("%w: %s", ErrUnknownProposal, id.Short())
@@ -102,7 +108,7 @@ func (p *Project) cosignAct(id ActID, d *governance.Draft) (*cosignAnswer, error
 		return &cosignAnswer{Result: cosignLater}, errors.New("membership: this device is about to make it itself")
 	}
 	a, err := p.cosignFresh(d)
-	if err == nil {
+	if err == nil && !probe {
 		p.cosigned[id] = p.reg.cfg.Now()
 	}
 	return a, err
@@ -413,18 +419,35 @@ func (p *Project) reachable(members []identity.MemberID, n int, refused map[iden
 	return out, nil
 }
 
-// finish collects the cosigners' signatures, signs a draft last and makes the event durable and visible. Who does not sign
-// is noted in refused, unless there is hope once both hold the same events.
+// finish collects the cosigners' signatures, signs a draft last and makes the event durable and visible. Of several
+// cosigners nobody signs before all have said that they would. Who does not is noted in refused, unless there is hope once
+// both hold the same events.
 func (p *Project) finish(ctx context.Context, d *governance.Draft, act *ActID, refused map[identity.DeviceID]bool) error {
-	signatures := map[identity.DeviceID][]byte{}
-	for _, c := range d.Cosigners {
-		a, err := p.askToSign(ctx, c.Device, &cosignRequest{Project: p.id, Act: act, Core: d.Core})
-		if err != nil {
-			refused[c.Device] = true
+	q := &cosignRequest{Project: p.id, Act: act, Core: d.Core, Probe: true}
+	if len(d.Cosigners) > 1 {
+		if _, err := p.collect(ctx, d, q, refused); err != nil {
 			return err
 		}
+	}
+	q.Probe = false
+	signatures, err := p.collect(ctx, d, q, refused)
+	if err != nil {
+		return err
+	}
+	return p.assemble(d, act, signatures)
+}
+
+// collect asks a draft's cosigners one after the other, until one does not agree.
+func (p *Project) collect(ctx context.Context, d *governance.Draft, q *cosignRequest, refused map[identity.DeviceID]bool) (map[identity.DeviceID][]byte, error) {
+	signatures := map[identity.DeviceID][]byte{}
+	for _, c := range d.Cosigners {
+		a, err := p.askToSign(ctx, c.Device, q)
+		if err != nil {
+			refused[c.Device] = true
+			return nil, err
+		}
 		switch a.Result {
-		case cosignSigned:
+		case cosignSigned, cosignWould:
 			signatures[c.Device] = a.Signature
 			continue
 		case cosignBehind, cosignAhead:
@@ -434,8 +457,13 @@ func (p *Project) finish(ctx context.Context, d *governance.Draft, act *ActID, r
 		default:
 			refused[c.Device] = true
 		}
-		return fmt.Errorf("%w: %s answered %d", ErrCosigners, c.Device.Short(), a.Result)
+		return nil, fmt.Errorf("%w: %s answered %d", ErrCosigners, c.Device.Short(), a.Result)
 	}
+	return signatures, nil
+}
+
+// assemble signs a draft as its author and makes the event durable and visible.
+func (p *Project) assemble(d *governance.Draft, act *ActID, signatures map[identity.DeviceID][]byte) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if err := p.usable(); err != nil {
@@ -454,7 +482,12 @@ func (p *Project) finish(ctx context.Context, d *governance.Draft, act *ActID, r
 	if err != nil {
 		return fmt.Errorf("membership: own event: %w", err)
 	}
-	return p.settle(res.Added, p.self.Device.ID, nil)
+	var also func(*store.Tx) error
+	if content, err := d.Content(); err == nil && d.Kind == governance.KindCheckpoint {
+		p.signed = p.pointOf(content.(*governance.Checkpoint).Number, d)
+		also = func(tx *store.Tx) error { return p.signed.put(tx, p.names) }
+	}
+	return p.settle(res.Added, p.self.Device.ID, also)
 }
 
 // askToSign asks one device for its signature.

@@ -52,14 +52,15 @@ func (c *clock) advance(d time.Duration) {
 
 // node is one device with its store, registry and transport.
 type node struct {
-	t     testing.TB
-	name  string
-	self  Self
-	clock *clock
-	st    *store.Store
-	shape func(*Config) // what is special about its projects; may be nil
-	reg   *Registry
-	host  *p2p.Host
+	t      testing.TB
+	name   string
+	self   Self
+	clock  *clock
+	st     *store.Store
+	shape  func(*Config) // what is special about its projects; may be nil
+	quorum uint8         // of the project that it founds; 0: the default
+	reg    *Registry
+	host   *p2p.Host
 }
 
 var people sync.Map // name -> Self, as making keys takes time

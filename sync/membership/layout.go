@@ -52,6 +52,8 @@ var metaClean = []byte("clean")
 var (
 	metaPin   = []byte("pin")
 	metaOffer = []byte("offer")
+	// metaSigned is the checkpoint's draft that this device has signed last.
+	metaSigned = []byte("checkpoint")
 )
 
 func readStatus(tx *store.Tx, id genesis.ProjectID) (byte, error) {
@@ -185,7 +187,7 @@ func (p *Project) read(tx *store.Tx) error {
 	}
 	state := p.events.State()
 	p.state.Store(state)
-	if err := p.readActs(tx); err != nil {
+	if err := errors.Join(p.readActs(tx), p.readSigned(tx)); err != nil {
 		return err
 	}
 	p.noteRoot()

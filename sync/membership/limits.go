@@ -106,6 +106,7 @@ const (
 const (
 	DefaultCheckpointEvents = 100            // unsettled events at which one is made,
 	DefaultCheckpointAge    = 24 * time.Hour // and the time after the last one, if anything is unsettled
+	DefaultCheckpointPause  = time.Hour      // between two of them, so that who is away for a day misses fewer than 24
 
 	checkpointLook  = time.Minute     // how often it is looked whether one is due,
 	checkpointRetry = 2 * time.Second // and after one could not be made, at the earliest

@@ -28,8 +28,12 @@ func (anyLedger) Note(genesis.Signing) error { return nil }
 // foundWith founds a project whose root shares the test can use.
 func (n *node) foundWith(c genesis.Ceremony) *Project {
 	n.t.Helper()
+	policy := genesis.DefaultPolicy()
+	if n.quorum > 0 {
+		policy.ManagerQuorum = n.quorum
+	}
 	root, err := genesis.Found(context.Background(), rand.Reader, time.Now(), genesis.Founding{
-		Title: "My film", Policy: genesis.DefaultPolicy(), Identity: n.self.Identity, Device: n.self.Device, Ceremony: c,
+		Title: "My film", Policy: policy, Identity: n.self.Identity, Device: n.self.Device, Ceremony: c,
 	})
 	if err != nil {
 		n.t.Fatal(err)

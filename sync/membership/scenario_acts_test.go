@@ -370,7 +370,7 @@ func TestScenario83RivalCheckpointsBetweenNodes(t *testing.T) {
 // Scenario 84: a quorum settles without an act that it holds.
 func TestScenario84LeftOutBetweenNodes(t *testing.T) {
 	scenario.Run(t, 84, "a quorum leaves a grant out of its checkpoint on purpose: no honest device signs, the rogues' own makes it late, an Endorse brings it back", func(t *testing.T) {
-		b := newBoardWith(t, settles(1000), "anna", "berta", "carl", "dora")
+		b := newBoardWith(t, settles(20), "anna", "berta", "carl", "dora")
 		guest := newNode(t, "emil")
 		pe := guest.join(invited(t, b.projects[0], InviteOptions{Role: governance.Viewer}))
 		all := append(slices.Clone(b.projects), pe)
