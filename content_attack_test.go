@@ -31,13 +31,19 @@ func (j *jury) govHeads() (heads []governance.EventID) {
 // seal makes Dan's next envelope after a place, whatever he may.
 func (j *jury) seal(head envelope.ChainHead, heads []governance.EventID, under governance.EpochID) *envelope.Envelope {
 	j.t.Helper()
-	key, ok := j.dan.s.membership.EpochKey(under)
+	return j.sealAs(j.dan, head, heads, under)
+}
+
+// sealAs is the same for another player.
+func (j *jury) sealAs(p *player, head envelope.ChainHead, heads []governance.EventID, under governance.EpochID) *envelope.Envelope {
+	j.t.Helper()
+	key, ok := p.s.membership.EpochKey(under)
 	if !ok {
-		j.t.Fatal("Dan has not this key")
+		j.t.Fatal("this key is not here")
 	}
-	device, doc := j.dan.self.Device.ID, identity.DocumentID(j.dan.s.ID(), "script")
-	own := crdt.New(crdt.WithClientID(uint64(identity.ClientID(j.dan.s.ID(), device, head.ChainNo))))
-	state, err := j.dan.doc.Export()
+	device, doc := p.self.Device.ID, identity.DocumentID(p.s.ID(), "script")
+	own := crdt.New(crdt.WithClientID(uint64(identity.ClientID(p.s.ID(), device, head.ChainNo))))
+	state, err := p.doc.Export()
 	if err == nil {
 		_, err = own.ApplyUpdate(state)
 	}
@@ -49,7 +55,7 @@ func (j *jury) seal(head envelope.ChainHead, heads []governance.EventID, under g
 	if err != nil {
 		j.t.Fatal(err)
 	}
-	e, err := envelope.NewChain(head).Next(rand.Reader, j.dan.self.Keys.DK, envelope.Draft{
+	e, err := envelope.NewChain(head).Next(rand.Reader, p.self.Keys.DK, envelope.Draft{
 		Kind: envelope.KindUpdate, Doc: doc, GovHeads: heads, Epoch: &under,
 		Key: epoch.ContentKey(key, under, device, head.ChainNo, doc), Payload: (&envelope.Update{Updates: [][]byte{update}}).Encode(),
 	})
@@ -397,5 +403,58 @@ func TestScenario90CutsOfZero(t *testing.T) {
 		}
 		j.shows("Years of work. Dan. ", j.others()...)
 		agree(t, j.others()...)
+	})
+}
+
+func TestScenario30DemotedBesideHisGrant(t *testing.T) {
+	scenario.Run(t, 30, "a manager is demoted beside a grant of his own, made as if he did not know: the grant is void everywhere, his plain edits up to the cut stay, later ones are void", func(t *testing.T) {
+		j := newJury(t)
+		cleo, dan := j.cleo.s.Me().ID, j.dan.s.Me().ID
+		if err := j.ada.s.SetRole(t.Context(), j.bob.s.Me().ID, RoleManager); err != nil {
+			t.Fatal(err)
+		}
+		role(t, j.bob.s.Me().ID, RoleManager, j.all()...)
+		promote(t, cleo, j.ada, j.bob)
+		role(t, cleo, RoleManager, j.all()...)
+		if err := j.ada.s.SetRole(t.Context(), dan, RoleViewer); err != nil {
+			t.Fatal(err)
+		}
+		role(t, dan, RoleViewer, j.all()...)
+		j.write(j.cleo, "Cleo. ")
+		agree(t, j.all()...)
+		before := j.cleo.s.membership.Heads()
+		under := sending(t, j.cleo)
+		head, _ := j.cleo.s.journal.Chain()
+		cuts, err := j.ada.s.journal.Cuts(cleo)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := j.ada.s.membership.Propose(t.Context(), governance.KindRoleDrop, &governance.RoleDrop{
+			Member: cleo, Role: RoleViewer, Cuts: cuts,
+		}, governance.WithCosigners(j.bob.author())); err != nil {
+			t.Fatal(err)
+		}
+		role(t, cleo, RoleViewer, j.all()...)
+		raw, grant := j.cleo.forges(governance.KindRoleGrant, &governance.RoleGrant{Member: dan, Role: RoleEditor}, since(before))
+		for _, p := range []*player{j.ada, j.bob, j.dan} {
+			j.cleo.brings(t, p, raw)
+		}
+		for _, p := range j.all() {
+			if x := p.explains(t, grant); x.Counts {
+				t.Errorf("the grant counts at %s", p.self.Identity.Display)
+			}
+		}
+		role(t, dan, RoleViewer, j.all()...)
+		// An edit of hers as if she did not know either: it is plain, and beyond the cut.
+		late := j.sealAs(j.cleo, head, before[:min(len(before), envelope.MaxHeads)], under)
+		j.cleo.s.live.Publish(late)
+		for _, p := range []*player{j.ada, j.bob, j.dan} {
+			if v, err := p.s.journal.Accept(t.Context(), late, j.cleo.self.Device.ID); v != journal.Refused || !errors.Is(err, journal.ErrCut) {
+				t.Errorf("%s takes it: %v, %v", p.self.Identity.Display, v, err)
+			}
+		}
+		j.write(j.bob, "Bob. ")
+		j.shows("Bob. Cleo. Dan. ", j.all()...)
+		agree(t, j.all()...)
 	})
 }
