@@ -2,6 +2,7 @@ package governance
 
 import (
 	"bytes"
+	"maps"
 	"slices"
 	"sort"
 
@@ -249,6 +250,33 @@ func (v view) floor(key chainKey, act int, bases []int) Cut {
 		}
 	}
 	return best
+}
+
+// buildContent notes how far settled checkpoints have settled each chain.
+func (s *State) buildContent(v view) {
+	bases := v.bases()
+	if len(bases) == 0 {
+		return
+	}
+	s.content = map[chainKey]Cut{}
+	if from := s.reuse.from; from != nil { // what lies before the last one
+		maps.Copy(s.content, from.content)
+		bases = bases[:1]
+	}
+	for _, b := range bases {
+		for _, c := range v.h.checkpoint(b).Content {
+			if key := (chainKey{c.Device, c.ChainNo}); c.above(s.content[key]) {
+				s.content[key] = c
+			}
+		}
+	}
+}
+
+// SettledContent returns the furthest place of a chain that a settled checkpoint names; ok is false if none names it. What
+// lies up to there is not undone by a loss of write that the checkpoint does not know of, nor by a fork.
+func (s *State) SettledContent(device identity.DeviceID, no uint32) (cut Cut, ok bool) {
+	cut, ok = s.content[chainKey{device, no}]
+	return cut, ok
 }
 
 // bases returns the settled checkpoints, the newest first.

@@ -29,6 +29,7 @@ type State struct {
 	owing     []EventID // losses that a new epoch must cover
 	voids     []voidRow
 	settled   Settled
+	content   map[chainKey]Cut // by settled checkpoints
 	held      []Quarantine
 	minted    []minted       // ascending by entry
 	reuse     *reuse         // only while it is built
@@ -117,6 +118,7 @@ func (h *history) build(heads []int, out *verdict, root genesis.RootID, over *re
 	s.buildMembers(v)
 	s.buildQuarantines(v)
 	s.buildChains(v)
+	s.buildContent(v)
 	s.buildInvites(v, out)
 	s.buildEpochs(v, out)
 	s.buildVoids(v, out)

@@ -66,8 +66,9 @@ func (s *signatures) extend(seq, n, size uint64) (drop uint64) {
 	return s.newest
 }
 
-// limitOf says up to where a chain counts in the present state.
-func (r reading) limitOf(c *chain) uint64 {
+// limitOf says up to where a chain counts in the present state. What was settled is not undone by a second envelope that
+// its device signs for an old place.
+func (r reading) limitOf(j *Journal, c *chain) uint64 {
 	opened, ok := r.now.Chain(c.key.device, c.key.no)
 	if !ok || !opened.Owned {
 		return 0
@@ -77,7 +78,13 @@ func (r reading) limitOf(c *chain) uint64 {
 		limit = cut.Seq
 	}
 	if c.forkedAt > 0 {
-		limit = min(limit, c.forkedAt-1)
+		end := c.forkedAt - 1
+		if s, ok := r.now.SettledContent(c.key.device, c.key.no); ok && s.Seq > end && s.Seq <= c.head {
+			if id, err := j.idAt(c, s.Seq); err == nil && id == s.Envelope {
+				end = s.Seq
+			}
+		}
+		limit = min(limit, end)
 	}
 	return limit
 }
@@ -88,7 +95,7 @@ func (j *Journal) chain(key chainKey) *chain {
 	if c == nil {
 		c = &chain{key: key, client: uint64(identity.ClientID([32]byte(j.project), key.device, key.no))}
 		j.view(func(r reading) {
-			c.limit = r.limitOf(c)
+			c.limit = r.limitOf(j, c)
 			j.setHold(r, c)
 		})
 	}

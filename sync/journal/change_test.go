@@ -8,6 +8,7 @@ import (
 	"github.com/studio-whip/collab/crdt"
 	"github.com/studio-whip/collab/governance"
 	"github.com/studio-whip/collab/identity"
+	"github.com/studio-whip/collab/internal/wire"
 	"github.com/studio-whip/collab/sync/envelope"
 )
 
@@ -167,6 +168,50 @@ func TestFork(t *testing.T) {
 	third.settle()
 	if got := third.text("script"); got != "common " || len(third.alerted(AlertFork)) != 1 {
 		t.Errorf("the third sees %q", got)
+	}
+}
+
+// TestForkOfSettledContent: a device that signs another envelope for a place that was settled long ago undoes nothing of
+// what was settled.
+func TestForkOfSettledContent(t *testing.T) {
+	w, ada, cyd := pair(t)
+	bob := newPerson(t, "Bob")
+	admit := ada.gov.propose(governance.KindAdmit, &governance.Admit{Role: governance.Editor, Identity: bob.id.Raw, Device: bob.dev.Raw})
+	cyd.gov.learn(admit)
+	g := w.gov(bob)
+	g.learn(admit)
+	ben := newForger(g, 0)
+	chain := []*envelope.Envelope{ben.introduce(), ben.update("common ")}
+	head := chain[1].Head()
+	chain = append(chain, ben.update("one "), ben.update("settled "), ben.update("more "))
+	ben.chain = envelope.NewChain(head)
+	other := ben.update("rewritten ")
+	for _, n := range []*node{ada, cyd} {
+		n.take(ada, chain...)
+	}
+	var digest wire.ID
+	ada.gov.View(func(l *governance.Log) { digest = l.State().Digest() })
+	settle := ada.gov.propose(governance.KindCheckpoint, &governance.Checkpoint{
+		Number: 1, State: digest, Time: uint64(testTime.Unix()),
+		Content: []governance.Cut{{Device: bob.dev.ID, Seq: chain[3].Seq, Envelope: chain[3].ID}},
+	})
+	for _, n := range []*node{ada, cyd} {
+		if v, err := n.Accept(t.Context(), other, bob.dev.ID); v != Refused || !errors.Is(err, ErrFork) {
+			t.Fatalf("%v %v", v, err)
+		}
+		n.settle()
+	}
+	if got := ada.text("script"); got != "settled one common " {
+		t.Errorf("Ada sees %q", got)
+	}
+	if got := cyd.text("script"); got != "common " { // who has not heard of the checkpoint yet
+		t.Errorf("Cyd sees %q", got)
+	}
+	cyd.gov.learn(settle)
+	cyd.settle()
+	agree(t, []*node{ada, cyd}, "script")
+	if again := restart(w, ada); again.text("script") != "settled one common " {
+		t.Errorf("after a restart: %q", again.text("script"))
 	}
 }
 

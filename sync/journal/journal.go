@@ -215,7 +215,7 @@ func (j *Journal) sortedReplicas() []*Replica {
 func (j *Journal) limitChains() (moved []*chain) {
 	j.view(func(r reading) {
 		for _, c := range j.chains {
-			if limit := r.limitOf(c); limit != c.limit {
+			if limit := r.limitOf(j, c); limit != c.limit {
 				c.limit = limit
 				moved = append(moved, c)
 			}

@@ -289,7 +289,7 @@ func (j *Journal) contradicted(c *chain, seq uint64, other []*envelope.Envelope)
 	j.forks[c.key] = seq
 	c.forkedAt = seq
 	j.write(func(tx *store.Tx) error { return put(tx, forksMap, c.key.bytes(), f) })
-	j.view(func(r reading) { c.limit = r.limitOf(c) })
+	j.view(func(r reading) { c.limit = r.limitOf(j, c) })
 	c.limitID = wire.ID{}
 	j.alert(Alert{Kind: AlertFork, Device: c.key.device, ChainNo: c.key.no, Seq: seq, Err: ErrFork})
 	j.markStale()
