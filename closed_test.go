@@ -77,6 +77,7 @@ func TestAfterClose(t *testing.T) {
 		"Session.OfferToHold":    func() error { return s.OfferToHold(ctx, collab.Ceremony{}) },
 		"Session.Mute":           func() error { return s.Mute(ctx, collab.MemberID{1}, true) },
 		"Session.PinRoot":        func() error { return s.PinRoot(ctx, collab.RootID{}) },
+		"Session.RemoveDevice":   func() error { return s.RemoveDevice(ctx, collab.DeviceID{}, false) },
 		"Session.LiftSuspension": func() error { return s.LiftSuspension(ctx, collab.DeviceID{}) },
 		"Session.Leave":          func() error { return s.Leave(ctx) },
 		"Session.LiftQuarantine": func() error { return s.LiftQuarantine(ctx, collab.MemberID{1}) },

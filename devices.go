@@ -45,6 +45,32 @@ func (s *Session) LiftSuspension(ctx context.Context, id DeviceID) error {
 	return s.act(ctx, doing, governance.KindLiftQuarantine, &governance.LiftQuarantine{Device: &id}, "")
 }
 
+// RemoveDevice ends one device's access: what [Session.Revoke] is for a member, with all that is said there of keys and edits.
+// stolen says that it was in other hands: acts of its that nobody had heard of fall as well, unless others have built on them.
+// A manager removes the device of an editor or a viewer, several managers that of a manager, who are asked (*[PendingError]),
+// and everybody their own other devices.
+//
+// As long as a member has one device only, they stay in the list without a way in: [Session.Revoke] them, and invite who comes with a
+// new machine. For this device there is [Session.Leave]. It fails with [ErrNoChange] if the device has no place in the project, or
+// with *[DeniedError], and [ErrDenied], that says what would be needed.
+func (s *Session) RemoveDevice(ctx context.Context, id DeviceID, stolen bool) error {
+	if err := s.alive(); err != nil {
+		return err
+	}
+	doing := "remove device " + id.Short()
+	if d, ok := s.membership.State().Device(id); !ok || !d.Live {
+		return fmt.Errorf("%w: %s: it has no place in the project", ErrNoChange, doing)
+	}
+	if id == s.node.self.Device.ID {
+		return wrap(doing, &DeniedError{Kind: governance.KindDeviceRemove, Reason: governance.ReasonSubject})
+	}
+	body := &governance.DeviceRemove{Device: id}
+	if stolen {
+		body.Stolen = 1
+	}
+	return s.act(ctx, doing, governance.KindDeviceRemove, body, "")
+}
+
 // devicesChanged tells of devices that were caught signing two things in one place.
 func (s *Session) devicesChanged(before, after *governance.State) {
 	for _, d := range after.Devices() {

@@ -23,7 +23,8 @@ type (
 		Peer   string
 		Reason error
 	}
-	// MemberChanged says that somebody joined, left or was removed, that a role changed, or that a quarantine began or ended. When it says of this device's owner
+	// MemberChanged says that somebody joined, left or was removed, that a role changed, that a quarantine began or ended, or
+	// that a device of theirs was removed. When it says of this device's owner
 	// that they are no member any more, the channel is closed soon after; [Session.Err] is [ErrRevoked] or [ErrLeft].
 	MemberChanged struct{ Member Member }
 	// DocChanged says that a document changed, here or, if Remote, elsewhere.

@@ -484,12 +484,18 @@ func (s *Session) governanceChanged(c membership.Change) {
 	}
 }
 
-// membersChanged tells whose place in the project is another.
+// membersChanged tells whose place in the project is another, or has fewer devices.
 func (s *Session) membersChanged(before, after *governance.State) {
+	lost := map[MemberID]bool{}
+	for _, d := range before.Devices() {
+		if x, ok := after.Device(d.ID); !ok || !x.Live {
+			lost[d.Member] = true
+		}
+	}
 	for _, m := range after.Members() {
 		_, was := before.Quarantined(m.ID)
 		_, is := after.Quarantined(m.ID)
-		if before.Role(m.ID) != after.Role(m.ID) || was != is {
+		if before.Role(m.ID) != after.Role(m.ID) || was != is || lost[m.ID] {
 			s.events.Send(MemberChanged{Member: s.member(m.Cert, after)})
 		}
 	}
