@@ -24,7 +24,7 @@ race:
 
 # The attacks that the project knows, one line each; see internal/testbed/scenario.
 scenarios:
-	$(GO) run ./internal/testbed/scenario/report -p=1 ./...
+	COLLAB_ORDERS=1000 $(GO) run ./internal/testbed/scenario/report -p=1 ./...
 
 lint:
 	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "gofmt wants: $$unformatted"; exit 1; fi

@@ -320,7 +320,7 @@ func TestExportAuditIsBounded(t *testing.T) {
 	view, many := m.chain.View(), []*genesis.Root{m.root}
 	for i := range maxAuditRoots {
 		r := *m.root
-		r.N, r.ID[0], r.ID[1] = 2, byte(i), byte(i>>8)
+		r.N, r.ID[0], r.ID[1], r.ID[2] = 2, byte(i), byte(i>>8), ^m.root.ID[2] // none is the first one's
 		many = append(many, &r)
 	}
 	m.log.SetRoots(view, many)

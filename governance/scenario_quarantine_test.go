@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"maps"
 	mathrand "math/rand/v2"
+	"os"
+	"strconv"
 	"testing"
 
 	"github.com/studio-whip/collab/internal/testbed/scenario"
@@ -204,11 +206,12 @@ func TestScenario23ProofAndLift(t *testing.T) {
 
 // Scenario 25: many histories, many orders.
 func TestScenario25Orders(t *testing.T) {
-	scenario.Run(t, 25, "a random history of 200 events with devices, quorums and checkpoints, received in 1000 orders: one digest", func(t *testing.T) {
-		orders := 1000
-		if testing.Short() {
-			orders = 50
-		}
+	orders := 100 // which takes five seconds
+	if n, err := strconv.Atoi(os.Getenv("COLLAB_ORDERS")); err == nil {
+		orders = n
+	}
+	tries := fmt.Sprintf("a random history of 200 events with devices, quorums and checkpoints, received in %d orders: one digest", orders)
+	scenario.Run(t, 25, tries, func(t *testing.T) {
 		w := newWorld(25, 2, true)
 		w.run(200)
 		checkOrders(t, w, 25, orders)
