@@ -277,7 +277,9 @@ func (l *Log) Overtaken(content any, since []EventID) (bool, error) {
 func (h *history) moves(e *entry, about []identity.MemberID, device identity.DeviceID, brought []int) bool {
 	on := func(m identity.MemberID) bool { return slices.Contains(about, m) }
 	switch e.kind {
-	case KindAdmit, KindRoleGrant, KindRoleDrop, KindRevoke, KindLeave, KindCarry:
+	case KindAdmit: // who is a member already may be let in again, and stands as before
+		return on(e.subject) && h.pastOf(e).role(e.subject) == None
+	case KindRoleGrant, KindRoleDrop, KindRevoke, KindLeave, KindCarry:
 		return on(e.subject)
 	case KindDeviceRemove, KindLiftQuarantine:
 		return e.target == device && device != (identity.DeviceID{})

@@ -259,6 +259,24 @@ func TestOvertaken(t *testing.T) {
 	}
 }
 
+// Who is a member already and is let in on the same invite once more stands as before: else a host could end every proposal
+// about somebody who came by him.
+func TestReadmissionOvertakesNothing(t *testing.T) {
+	tm := newTeam(t, 2)
+	tm.managers("B")
+	tm.draw(`start -> i -> e`, map[string]step{"i": inviteStep("A", "i", Editor, 3, "A"), "e": useStep("A", "E", "i", Editor)})
+	since := tm.log.Heads()
+	again := tm.add("again", useStep("A", "E", "i", Editor), "e")
+	if x, err := tm.log.Explain(again); err != nil || !x.Counts {
+		t.Fatalf("the second admission: %+v, %v", x, err)
+	}
+	for _, content := range []any{&Revoke{Member: tm.member("E")}, &RoleGrant{Member: tm.member("E"), Role: Manager}} {
+		if got, err := tm.log.Overtaken(content, since); err != nil || got {
+			t.Errorf("%T overtaken: %v, %v", content, got, err)
+		}
+	}
+}
+
 // FuzzDraft: whatever parses names itself again, and no log signs it with a panic.
 func FuzzDraft(f *testing.F) {
 	for _, x := range readVectors(f).Events {
