@@ -16,7 +16,8 @@ func (h *history) attester(newest int) int {
 	return none
 }
 
-// unattested returns the first entry without signatures that no settled checkpoint attests, or none.
+// unattested returns the first entry without signatures that no settled checkpoint attests, or none. The pinned one attests
+// as well: a rival of the newest, which nobody can keep from coming, must not make worthless what was compacted before.
 func (h *history) unattested(newest int) int {
 	var bare bitset
 	for _, e := range h.entries[1:] {
@@ -24,8 +25,10 @@ func (h *history) unattested(newest int) int {
 			bare.add(e.idx)
 		}
 	}
-	for c := h.attester(newest); c != none && bare.count() > 0; c = h.entries[c].base {
-		bare = bare.without(h.attested(c))
+	for _, last := range []int{h.pin, h.attester(newest)} {
+		for c := last; c != none && bare.count() > 0; c = h.entries[c].base {
+			bare = bare.without(h.attested(c))
+		}
 	}
 	for i := range bare.members {
 		return i

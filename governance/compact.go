@@ -83,7 +83,7 @@ func ReadEvent(raw []byte) (*Event, error) {
 // who the managers are who sign checkpoints: see SPEC.md. What was sent out signed stays valid; nothing can bring the
 // signatures back here. If the log has a [Storage], that is rewritten.
 func (l *Log) Compact() ([]EventID, error) {
-	c := l.h.attester(l.newest())
+	c := l.h.pin // not by the newest of now, which a rival may unsettle
 	if c == none {
 		return nil, nil
 	}

@@ -219,6 +219,42 @@ func TestForgedPastIsNotAttested(t *testing.T) {
 	}
 }
 
+// A rival of the newest checkpoint unsettles that one, not what was compacted by its number: the log opens again, and a
+// newcomer takes it.
+//
+//	… -> k26 -> c26
+//	     k26 -> rival
+func TestRivalAfterCompaction(t *testing.T) {
+	tm := longTeam(t, 26)
+	s := &MemoryStorage{}
+	l := NewLog(tm.root)
+	if err := l.Restore(s); err != nil {
+		t.Fatal(err)
+	}
+	if _, errs := l.AddAll("", tm.raws); errs != nil {
+		t.Fatal(errs)
+	}
+	gone, err := l.Compact()
+	if err != nil || len(gone) == 0 {
+		t.Fatalf("compacted %d, %v", len(gone), err)
+	}
+	tm.add("rival", checkStep("B", 26, 27).and("A"), "k26")
+	if _, err := l.Add(tm.raws[len(tm.raws)-1]); err != nil {
+		t.Fatal(err)
+	}
+	if n := l.State().Settled().Number; n != 25 {
+		t.Fatalf("checkpoint %d is settled beside a rival of 26", n)
+	}
+	restarted := NewLog(tm.root)
+	if err := restarted.Restore(s); err != nil || restarted.State().Digest() != l.State().Digest() {
+		t.Errorf("after a restart: %v", err)
+	}
+	newcomer := NewLog(tm.root)
+	if res, err := newcomer.AddAttested(rawsOf(l), stop); err != nil || len(res.Added) != l.Len() || newcomer.State().Digest() != l.State().Digest() {
+		t.Errorf("a newcomer: %d of %d, %v", len(res.Added), l.Len(), err)
+	}
+}
+
 // Where a manager's device signed two events of one number, everything keeps its signatures.
 func TestDoubtfulPastIsNotCompacted(t *testing.T) {
 	tm := newTeam(t, 2)
