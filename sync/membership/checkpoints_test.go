@@ -291,6 +291,35 @@ func TestCheckpointRefused(t *testing.T) {
 	}
 }
 
+// While a device collects signatures for its own checkpoint it may sign another's: then it does not make its own, or there
+// were two of one number with its signature.
+func TestCheckpointOwnAfterAnothers(t *testing.T) {
+	checkLeaks(t)
+	b := newBoardWith(t, settles(12), "anna", "berta", "carl") // seven events: enough to be signed, not to be made
+	pa, pb := b.projects[0], b.projects[1]
+	own, err := pb.draftCheckpoint(nil, map[identity.DeviceID]bool{b.nodes[0].self.Device.ID: true}) // with carl
+	if err != nil {
+		t.Fatal(err)
+	}
+	signatures, err := pb.collect(timeout(t), own, &cosignRequest{Project: pb.ID(), Core: own.Core}, map[identity.DeviceID]bool{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	others, err := pa.draftCheckpoint(nil, map[identity.DeviceID]bool{b.nodes[2].self.Device.ID: true}) // with berta
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := b.nodes[0].asks(pa, b.nodes[1], nil, others); got != cosignSigned {
+		t.Fatalf("another's checkpoint: answer %d", got)
+	}
+	if err := pb.assemble(own, nil, signatures); !errors.Is(err, ErrCosigners) {
+		t.Errorf("a second checkpoint of one number, its own: %v", err)
+	}
+	if u := pb.unsettled(); u.Events == 0 {
+		t.Error("it was made")
+	}
+}
+
 // Nobody's device signs one checkpoint after the other: who is away would miss more than count.
 func TestCheckpointNotRipe(t *testing.T) {
 	checkLeaks(t)

@@ -474,6 +474,17 @@ func (p *Project) assemble(d *governance.Draft, act *ActID, signatures map[ident
 			return err // somebody else has made it meanwhile
 		}
 	}
+	var also func(*store.Tx) error
+	if content, err := d.Content(); err == nil && d.Kind == governance.KindCheckpoint {
+		number := content.(*governance.Checkpoint).Number
+		if p.blocks(number, d.ID, d.Parents) {
+			return fmt.Errorf("%w: another checkpoint %d was signed meanwhile", ErrCosigners, number)
+		}
+		also = func(tx *store.Tx) error {
+			p.signed = p.pointOf(number, d)
+			return p.signed.put(tx, p.names)
+		}
+	}
 	raw, err := p.events.Assemble(p.author(), d, signatures)
 	if err != nil {
 		return err
@@ -481,11 +492,6 @@ func (p *Project) assemble(d *governance.Draft, act *ActID, signatures map[ident
 	res, err := p.events.Add(raw)
 	if err != nil {
 		return fmt.Errorf("membership: own event: %w", err)
-	}
-	var also func(*store.Tx) error
-	if content, err := d.Content(); err == nil && d.Kind == governance.KindCheckpoint {
-		p.signed = p.pointOf(content.(*governance.Checkpoint).Number, d)
-		also = func(tx *store.Tx) error { return p.signed.put(tx, p.names) }
 	}
 	return p.settle(res.Added, p.self.Device.ID, also)
 }
