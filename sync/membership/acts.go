@@ -229,6 +229,7 @@ func (p *Project) ask(kind governance.Kind, content any, note string) (ActID, er
 
 // room fails with [ErrTooManyActs] if no further proposal of a member is kept. p.mu is held.
 func (p *Project) room(of identity.MemberID) error {
+	p.forgetEnded() // time alone may have ended some
 	n := 0
 	for _, o := range p.acts {
 		if d, ok := p.State().Device(o.Device); ok && d.Member == of {
@@ -298,9 +299,14 @@ func (p *Project) mayVote(o *openAct) error {
 // vote records this device's vote. p.mu is held.
 func (p *Project) vote(o *openAct, approve bool) error {
 	n := uint64(max(p.reg.cfg.Now().Unix(), 1))
-	for _, v := range o.votes {
-		if d, ok := p.State().Device(v.Device); ok && d.Member == p.self.Device.Member {
-			n = max(n, v.N+1)
+	for _, same := range p.acts { // the member's last word on any proposal of the act, as approved hears them
+		if same.Kind != o.Kind || !bytes.Equal(same.Terms, o.Terms) {
+			continue
+		}
+		for _, v := range same.votes {
+			if d, ok := p.State().Device(v.Device); ok && d.Member == p.self.Device.Member {
+				n = max(n, v.N+1)
+			}
 		}
 	}
 	c := voteCore{Project: p.id, Act: o.id, Device: p.self.Device.ID, N: n}
@@ -351,9 +357,13 @@ func (p *Project) putAct(o *openAct) error {
 func (p *Project) tidyActs() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.usable() != nil {
-		return
+	if p.usable() == nil {
+		p.forgetEnded()
 	}
+}
+
+// forgetEnded is tidyActs with p.mu held.
+func (p *Project) forgetEnded() {
 	var gone []ActID
 	for id, o := range p.acts {
 		if p.ended(o.actRecord) {

@@ -337,6 +337,74 @@ func TestActOvertakenAndExpired(t *testing.T) {
 	}
 }
 
+// What is over takes no room: who has proposed as much as is kept may propose again when its time is over, though nothing
+// else has happened meanwhile.
+func TestActsOverLeaveRoom(t *testing.T) {
+	checkLeaks(t)
+	b := newBoard(t, "anna", "berta", "carl")
+	revoke := func(k int) error {
+		_, err := b.projects[0].ProposeAct(timeout(t), governance.KindRevoke,
+			&governance.Revoke{Member: b.nodes[2].member(), Reason: string(rune('a' + k))}, "")
+		return err
+	}
+	for k := range maxMemberActs {
+		if err := revoke(k); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := revoke(maxMemberActs); !errors.Is(err, ErrTooManyActs) {
+		t.Fatalf("one too many: %v", err)
+	}
+	for _, n := range b.nodes {
+		n.clock.advance(DefaultActLife + time.Minute)
+	}
+	if err := revoke(0); err != nil {
+		t.Errorf("after all are over: %v", err)
+	}
+}
+
+// The last word of a member stands, on whichever of several proposals of one act he says it.
+func TestLastWordOnSameAct(t *testing.T) {
+	checkLeaks(t)
+	b := newBoard(t, "anna", "berta", "carl", "dora")
+	pa, carl := b.projects[0], b.nodes[2].member()
+	for _, n := range b.nodes {
+		n.clock.stop()
+	}
+	first := b.propose(0, governance.KindRevoke, &governance.Revoke{Member: carl})
+	terms, err := governance.Terms(governance.KindRevoke, governance.Revoke{Member: carl})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := newActRecord(b.nodes[1].self.Keys, actCore{
+		Project: pa.ID(), Kind: governance.KindRevoke, Terms: terms, Device: b.nodes[1].self.Device.ID, Since: pa.Heads(),
+		Expires: uint64(b.nodes[1].clock.now().Add(time.Hour).Unix()),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	pa.mu.Lock()
+	defer pa.mu.Unlock()
+	if fresh, err := pa.takeAct(r); err != nil || !fresh {
+		t.Fatal(fresh, err)
+	}
+	agrees := func() bool {
+		x, _ := pa.describe(pa.acts[first])
+		return slices.Contains(x.Approved, b.nodes[0].member())
+	}
+	for k, say := range []struct {
+		on      ActID
+		approve bool
+	}{{first, false}, {r.id, true}, {first, false}, {r.id, false}, {first, true}} {
+		if err := pa.vote(pa.acts[say.on], say.approve); err != nil {
+			t.Fatal(err)
+		}
+		if agrees() != say.approve {
+			t.Errorf("word %d: agrees %v, said %v", k, agrees(), say.approve)
+		}
+	}
+}
+
 // deniedBy returns the refusal in an error, nil if there is none.
 func deniedBy(err error) *governance.DeniedError {
 	denied := new(governance.DeniedError)
