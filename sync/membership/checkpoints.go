@@ -307,6 +307,8 @@ func (p *Project) pointAgreed(d *governance.Draft, b *governance.Checkpoint) (co
 		return cosignRefused, fmt.Errorf("membership: the checkpoint's time is %s from this device's clock", ahead)
 	case p.pointing && p.settlesBefore(p.self.Device.ID, d.Author):
 		return cosignLater, errors.New("membership: this device is about to make it itself")
+	case b.Number <= p.State().Settled().Number:
+		return cosignAhead, fmt.Errorf("membership: checkpoint %d would be a rival of one that is settled", b.Number)
 	case p.blocks(b.Number, d.ID, d.Parents):
 		return cosignLater, fmt.Errorf("membership: another checkpoint %d was signed here", b.Number)
 	case !p.ripe(2):

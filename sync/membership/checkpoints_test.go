@@ -320,6 +320,51 @@ func TestCheckpointOwnAfterAnothers(t *testing.T) {
 	}
 }
 
+// A rogue manager has a rival of a settled checkpoint signed by somebody who has not signed that one himself, in the quiet
+// that follows: what it settled would be open again.
+func TestCheckpointRivalOfSettled(t *testing.T) {
+	checkLeaks(t)
+	b := newBoardWith(t, settles(20), "anna", "berta", "carl", "dora") // ten events: enough to be signed, not to be made
+	rogue, honest := b.nodes[2], b.nodes[1]
+	pa, pr := b.projects[0], b.projects[2]
+	before := pr.copyLog(t, pr.Heads())
+	but := map[identity.DeviceID]bool{rogue.self.Device.ID: true, honest.self.Device.ID: true}
+	d, err := pa.draftCheckpoint(nil, but) // with dora
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := pa.finish(timeout(t), d, nil, but); err != nil {
+		t.Fatal(err)
+	}
+	first := settled(t, 1, b.projects...)
+	converge(t, b.projects...)
+	raw, _, err := before.Propose(rogue.author(), governance.KindChainOpen, governance.ChainOpen{ChainNo: 1}) // something to settle
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := before.Add(raw); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := pr.take(rogue.self.Device.ID, [][]byte{raw}); err != nil {
+		t.Fatal(err)
+	}
+	converge(t, b.projects...)
+	for _, n := range b.nodes {
+		n.clock.advance(13 * time.Hour)
+	}
+	c, err := before.NextCheckpoint(rogue.self.Device.ID, nil, uint64(rogue.clock.now().Unix()))
+	if err != nil || c.Number != first.Number {
+		t.Fatal(c.Number, err)
+	}
+	rival, err := before.Draft(rogue.self.Device.ID, []identity.DeviceID{honest.self.Device.ID}, governance.KindCheckpoint, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := rogue.asks(pr, honest, nil, rival); got != cosignAhead {
+		t.Errorf("a rival of what is settled: answer %d, want %d", got, cosignAhead)
+	}
+}
+
 // Nobody's device signs one checkpoint after the other: who is away would miss more than count.
 func TestCheckpointNotRipe(t *testing.T) {
 	checkLeaks(t)
