@@ -75,12 +75,14 @@ func (p *Project) mayPropose(d identity.DeviceID) bool { return p.State().May(d,
 // ended reports whether a proposal has come to its end: by time, because who made it may not any more, or because the
 // standing of whom it is about has changed. p.mu is held.
 func (p *Project) ended(r *actRecord) bool {
-	if r.Expires <= uint64(max(p.reg.cfg.Now().Unix(), 0)) || !p.mayPropose(r.Device) {
+	if p.expired(r) || !p.mayPropose(r.Device) {
 		return true
 	}
 	overtaken, err := p.events.Overtaken(r.content, r.Since)
 	return err != nil || overtaken
 }
+
+func (p *Project) expired(r *actRecord) bool { return r.Expires <= uint64(max(p.reg.cfg.Now().Unix(), 0)) }
 
 // approved returns which of the members who may sign agree to an act, ascending: of each the newest vote by a device that
 // may still speak for him. People agree to what is to be done, so votes on another proposal of the same count too. p.mu
@@ -229,7 +231,7 @@ func (p *Project) ask(kind governance.Kind, content any, note string) (ActID, er
 
 // room fails with [ErrTooManyActs] if no further proposal of a member is kept. p.mu is held.
 func (p *Project) room(of identity.MemberID) error {
-	p.forgetEnded() // time alone may have ended some
+	p.forget(p.expired) // nothing else may have happened since
 	n := 0
 	for _, o := range p.acts {
 		if d, ok := p.State().Device(o.Device); ok && d.Member == of {
@@ -358,15 +360,15 @@ func (p *Project) tidyActs() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.usable() == nil {
-		p.forgetEnded()
+		p.forget(p.ended)
 	}
 }
 
-// forgetEnded is tidyActs with p.mu held.
-func (p *Project) forgetEnded() {
+// forget is tidyActs for the proposals that are over in some way. p.mu is held.
+func (p *Project) forget(over func(*actRecord) bool) {
 	var gone []ActID
 	for id, o := range p.acts {
-		if p.ended(o.actRecord) {
+		if over(o.actRecord) {
 			gone = append(gone, id)
 			delete(p.acts, id)
 			delete(p.cosigned, id)
