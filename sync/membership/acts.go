@@ -82,7 +82,9 @@ func (p *Project) ended(r *actRecord) bool {
 	return err != nil || overtaken
 }
 
-func (p *Project) expired(r *actRecord) bool { return r.Expires <= uint64(max(p.reg.cfg.Now().Unix(), 0)) }
+func (p *Project) expired(r *actRecord) bool {
+	return r.Expires <= uint64(max(p.reg.cfg.Now().Unix(), 0))
+}
 
 // approved returns which of the members who may sign agree to an act, ascending: of each the newest vote by a device that
 // may still speak for him. People agree to what is to be done, so votes on another proposal of the same count too. p.mu

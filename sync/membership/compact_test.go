@@ -2,6 +2,7 @@ package membership
 
 import (
 	"errors"
+	"slices"
 	"testing"
 
 	"github.com/studio-whip/collab/governance"
@@ -120,6 +121,7 @@ func TestUnattestedIsRefused(t *testing.T) {
 	carl := newNode(t, "carl")
 	pc := carl.reg.newProject(carl.cfg(), pa.first)
 	in := &intake{p: pc, from: anna.self.Device.ID}
+	defer in.close()
 	if err := in.take(&batch{Events: bare}); err != nil {
 		t.Fatal(err)
 	}
@@ -134,5 +136,51 @@ func TestUnattestedIsRefused(t *testing.T) {
 	}
 	if err := pc.tasks.Close(); err != nil {
 		t.Error(err)
+	}
+}
+
+// What waits for a checkpoint that attests it is bounded: of one device, in however many exchanges, and in keys and
+// addresses that come beside.
+func TestWaitingIsBounded(t *testing.T) {
+	anna, berta := newNode(t, "anna"), newNode(t, "berta")
+	pa := anna.found()
+	from := berta.self.Device.ID
+	bare := make([]byte, governance.MaxEventCore)
+	bare[0] = 0xa0
+	many := &batch{Events: slices.Repeat([][]byte{bare}, maxBatch)}
+	size := 0
+	var open []*intake
+	for full := false; !full; {
+		in := &intake{p: pa, from: from}
+		open = append(open, in)
+		for range maxExchanges {
+			if full = in.take(many) != nil; full {
+				break
+			}
+			size += maxBatch * len(bare)
+		}
+		if size > governance.MaxImport {
+			t.Fatalf("%d bytes wait", size)
+		}
+	}
+	other := &intake{p: pa, from: anna.self.Device.ID}
+	defer other.close()
+	if err := other.take(&batch{Events: [][]byte{bare}}); err != nil {
+		t.Errorf("another device's: %v", err)
+	}
+	for _, in := range open {
+		in.close()
+	}
+	in := &intake{p: pa, from: from}
+	defer in.close()
+	if err := in.take(many); err != nil {
+		t.Errorf("after those have ended: %v", err)
+	}
+	beside := &batch{Boxes: slices.Repeat([][]byte{bare}, maxNeeds)}
+	if err := in.take(beside); err != nil {
+		t.Errorf("the keys of one answer: %v", err)
+	}
+	if err := in.take(beside); !errors.Is(err, ErrProtocol) {
+		t.Errorf("keys without end: %v", err)
 	}
 }

@@ -217,6 +217,7 @@ func sendBatches(w io.Writer, b *batch, events [][]byte, permit func() error) er
 // absorb takes a peer's batches until its last.
 func (p *Project) absorb(r io.Reader, device identity.DeviceID) error {
 	in := &intake{p: p, from: device}
+	defer in.close()
 	for {
 		var b batch
 		if err := receive(r, &b); err != nil {

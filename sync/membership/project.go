@@ -52,11 +52,12 @@ type Project struct {
 	offers    map[identity.MemberID]*genesis.Offer // to hold the next root, as far as they are known here
 	offer     *genesis.Offer                       // this device's owner's
 
-	acts       map[ActID]*openAct  // acts that are proposed
-	concluding map[ActID]bool      // a task is bringing one about
-	cosigned   map[ActID]time.Time // when this device signed another's draft of one
-	arrived    []arrival           // events that came a short while ago, oldest first
-	pointing   bool                // a checkpoint is being made
+	acts       map[ActID]*openAct        // acts that are proposed
+	concluding map[ActID]bool            // a task is bringing one about
+	cosigned   map[ActID]time.Time       // when this device signed another's draft of one
+	waiting    map[identity.DeviceID]int // bytes of events without signatures that wait, by who brings them
+	arrived    []arrival                 // events that came a short while ago, oldest first
+	pointing   bool                      // a checkpoint is being made
 	signed     signedPoint
 
 	settling chan struct{} // holds a token when it is to be looked whether a checkpoint is due
@@ -72,7 +73,7 @@ func (r *Registry) newProject(cfg Config, root *genesis.Root) *Project {
 		events: governance.NewLog(root), chain: genesis.NewChain(root), book: map[identity.DeviceID]*addressRecord{},
 		proposals: map[genesis.RootID]*openProposal{}, declined: map[genesis.RootID]bool{}, offers: map[identity.MemberID]*genesis.Offer{},
 		acts: map[ActID]*openAct{}, concluding: map[ActID]bool{}, cosigned: map[ActID]time.Time{},
-		settling: make(chan struct{}, 1),
+		waiting: map[identity.DeviceID]int{}, settling: make(chan struct{}, 1),
 	}
 	p.keys = newKeyring()
 	p.gate.departing = map[[32]byte]*identity.DeviceCert{}
