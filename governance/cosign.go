@@ -250,6 +250,7 @@ func (l *Log) Overtaken(content any, since []EventID) (bool, error) {
 	known, now := l.h.closure(at), l.h.verdictNow(l.h.maximal(l.heads))
 	about := []identity.MemberID{l.Subject(content)}
 	var device identity.DeviceID
+	var lifted identity.MemberID
 	var brought []int
 	switch b := content.(type) {
 	case *DeviceRemove:
@@ -257,6 +258,8 @@ func (l *Log) Overtaken(content any, since []EventID) (bool, error) {
 	case *LiftQuarantine:
 		if b.Device != nil {
 			device = *b.Device
+		} else {
+			lifted = *b.Member
 		}
 	case *Endorse:
 		about, brought = nil, l.h.inPast(b.Events, l.h.closure(l.heads))
@@ -265,11 +268,17 @@ func (l *Log) Overtaken(content any, since []EventID) (bool, error) {
 		}
 	}
 	for i := 1; i < len(l.h.entries); i++ {
-		if !known.has(i) && !now.void.has(i) && l.h.moves(l.h.entries[i], about, device, brought) {
+		if !known.has(i) && !now.void.has(i) && (l.h.moves(l.h.entries[i], about, device, brought) || l.h.entries[i].frees(lifted)) {
 			return true, nil
 		}
 	}
 	return false, nil
+}
+
+// frees reports whether an event lifts the quarantines of a member. It does so however often it comes, so who has agreed
+// to it must not go on making it.
+func (e *entry) frees(m identity.MemberID) bool {
+	return e.kind == KindLiftQuarantine && e.target.IsZero() && e.subject == m
 }
 
 // moves reports whether an event changes the standing of one of some members, of a device, or brings back one of some

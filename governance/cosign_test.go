@@ -277,6 +277,26 @@ func TestReadmissionOvertakesNothing(t *testing.T) {
 	}
 }
 
+// Who agreed to lift a quarantine has had it lifted when somebody has: a lift counts again and again, so that devices which
+// went on making it would never end. Nobody's removal is overtaken by it.
+func TestLiftOvertakesLift(t *testing.T) {
+	tm := newTeam(t, 2)
+	tm.managers("B")
+	tm.draw(`start -> e -> p`, map[string]step{"e": admitStep("A", "E", Editor), "p": proposeStep("B", "E", 1000)})
+	e := tm.member("E")
+	since, lift := tm.log.Heads(), &LiftQuarantine{Member: &e}
+	tm.add("lift", liftStep("A", "E"), "p")
+	if x, err := tm.log.Explain(tm.ids["lift"]); err != nil || !x.Counts {
+		t.Fatalf("the lift: %+v, %v", x, err)
+	}
+	if got, err := tm.log.Overtaken(lift, since); err != nil || !got {
+		t.Errorf("a lift after another: overtaken %v, %v", got, err)
+	}
+	if got, err := tm.log.Overtaken(&Revoke{Member: e}, since); err != nil || got {
+		t.Errorf("a removal after a lift: overtaken %v, %v", got, err)
+	}
+}
+
 // FuzzDraft: whatever parses names itself again, and no log signs it with a panic.
 func FuzzDraft(f *testing.F) {
 	for _, x := range readVectors(f).Events {
