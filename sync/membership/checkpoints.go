@@ -270,6 +270,9 @@ func (p *Project) answerCheckpoint(d *governance.Draft, probe bool) (*cosignAnsw
 	if err != nil || !ok {
 		return &cosignAnswer{Result: cosignRefused}, fmt.Errorf("%w: a draft that nobody has proposed", ErrProtocol)
 	}
+	if !p.mayPropose(d.Author) { // before anything is looked up for him
+		return &cosignAnswer{Result: cosignRefused}, fmt.Errorf("%w: a checkpoint is made by managers", ErrNotMember)
+	}
 	for _, c := range b.Content { // outside the lock: it asks those who ask this project
 		if p.cfg.Counts == nil || !p.cfg.Counts(c) {
 			return &cosignAnswer{Result: cosignLater}, fmt.Errorf("membership: envelope %d of chain %d of device %s is not here, or does not count", c.Seq, c.ChainNo, c.Device.Short())

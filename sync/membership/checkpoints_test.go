@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -362,6 +363,37 @@ func TestCheckpointRivalOfSettled(t *testing.T) {
 	}
 	if got := rogue.asks(pr, honest, nil, rival); got != cosignAhead {
 		t.Errorf("a rival of what is settled: answer %d, want %d", got, cosignAhead)
+	}
+}
+
+// Who may make no checkpoint has nothing looked up by a draft of one: what counts here is asked of the journal, a thousand
+// times a draft.
+func TestCheckpointOfNoManager(t *testing.T) {
+	checkLeaks(t)
+	var asked atomic.Int32
+	b := newBoardWith(t, func(c *Config) {
+		settles(12)(c)
+		c.Counts = func(governance.Cut) bool { asked.Add(1); return true }
+	}, "anna", "berta", "carl")
+	carl, pc := b.nodes[2], b.projects[2]
+	l := pc.copyLog(t, pc.Heads())
+	c, err := l.NextCheckpoint(carl.self.Device.ID, nil, uint64(time.Now().Unix()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Content = []governance.Cut{{Device: carl.self.Device.ID, Seq: 1}}
+	d, err := l.Draft(carl.self.Device.ID, []identity.DeviceID{b.nodes[1].self.Device.ID}, governance.KindCheckpoint, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	drop := &governance.RoleDrop{Member: carl.member(), Role: governance.Viewer}
+	if _, err := b.projects[0].Propose(timeout(t), governance.KindRoleDrop, drop, governance.WithCosigners(b.nodes[1].author())); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "carl is a viewer", func() bool { return role(b.projects[1], carl.self) == governance.Viewer })
+	before := asked.Load()
+	if got := carl.asks(pc, b.nodes[1], nil, d); got != cosignRefused || asked.Load() != before {
+		t.Errorf("answer %d, %d envelopes looked up", got, asked.Load()-before)
 	}
 }
 
