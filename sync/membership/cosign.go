@@ -104,11 +104,11 @@ func (p *Project) cosignAct(id ActID, d *governance.Draft, probe bool) (*cosignA
 	if err := p.agreed(o, d); err != nil {
 		return &cosignAnswer{Result: cosignRefused}, err
 	}
-	if p.concluding[id] && p.precedes(o, p.self.Device.ID, d.Author) {
+	if p.concluding[id] && !p.pausing(id) && p.precedes(o, p.self.Device.ID, d.Author) {
 		return &cosignAnswer{Result: cosignLater}, errors.New("membership: this device is about to make it itself")
 	}
 	a, err := p.cosignFresh(d)
-	if err == nil && !probe {
+	if _, before := p.cosigned[id]; err == nil && !probe && !before { // who asks again and again keeps nobody from making it
 		p.cosigned[id] = p.reg.cfg.Now()
 	}
 	return a, err
@@ -286,11 +286,15 @@ func (p *Project) conclude() {
 	defer p.mu.Unlock()
 	for id, o := range p.acts {
 		place, ready := p.placeFor(o)
-		if !ready || p.concluding[id] || p.pausing(id) || p.doubt || p.usable() != nil {
+		if !ready || p.concluding[id] || p.doubt || p.usable() != nil {
 			continue
 		}
+		wait := time.Duration(place) * mintStep
+		if p.pausing(id) {
+			wait += cosignPause
+		}
 		p.concluding[id] = p.tasks.Go("conclude an act", func(ctx context.Context) error {
-			if !pause(ctx, time.Duration(place)*mintStep, nil) {
+			if !pause(ctx, wait, nil) {
 				return nil
 			}
 			if err := p.makeAct(ctx, id); err != nil {

@@ -214,6 +214,49 @@ func TestCosignOnlyWhatWasAgreed(t *testing.T) {
 	}
 }
 
+// A rogue manager has an act signed again and again and never makes it: he keeps nobody else from making it, and who has
+// signed for him looks again by himself.
+func TestCosignStalls(t *testing.T) {
+	checkLeaks(t)
+	b := newBoard(t, "anna", "berta", "carl", "dora")
+	rogue, honest := b.nodes[0], b.nodes[1]
+	pr, ph := b.projects[0], b.projects[1]
+	revoke := &governance.Revoke{Member: b.nodes[3].member()}
+	id := b.propose(0, governance.KindRevoke, revoke)
+	knowsAct(t, ph, id)
+	pr.mu.Lock()
+	pr.concluding[id] = true // the rogue's program does not make it
+	pr.mu.Unlock()
+	var d *governance.Draft
+	pr.View(func(l *governance.Log) {
+		var err error
+		d, err = l.Draft(rogue.self.Device.ID, []identity.DeviceID{honest.self.Device.ID}, governance.KindRevoke, revoke)
+		if err != nil {
+			t.Error(err)
+		}
+	})
+	ph.mu.Lock()
+	if err := ph.vote(ph.acts[id], true); err != nil {
+		t.Error(err)
+	}
+	if a, err := ph.cosignAct(id, d, false); err != nil || a.Result != cosignSigned || !ph.pausing(id) {
+		t.Errorf("signed for the first time: answer %d, %v, pausing %v", a.Result, err, ph.pausing(id))
+	}
+	ph.mu.Unlock()
+	ph.conclude()
+	ph.mu.Lock()
+	if !ph.concluding[id] {
+		t.Error("nothing looks again when the pause is over")
+	}
+	ph.mu.Unlock()
+	honest.clock.advance(cosignPause)
+	ph.mu.Lock()
+	if a, err := ph.cosignAct(id, d, false); err != nil || a.Result != cosignSigned || ph.pausing(id) {
+		t.Errorf("signed once more: answer %d, %v, pausing %v", a.Result, err, ph.pausing(id))
+	}
+	ph.mu.Unlock()
+}
+
 // A draft that leaves out what its cosigner has held for a while backdates the act: it is not signed.
 func TestCosignNoBackdating(t *testing.T) {
 	checkLeaks(t)
