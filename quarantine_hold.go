@@ -18,6 +18,7 @@ func WithoutProvisionalHold() Option {
 // holdChanged passes on what the journal tells.
 func (s *Session) holdChanged(h journal.Hold) {
 	s.events.Send(QuarantineChanged{Member: h.Member, Held: h.Held, Until: h.Until, Detail: h.Why.String()})
+	s.live.HoldsChanged()
 	if !h.Held {
 		s.coordinator.Gap() // content is exchanged with the member again
 	}

@@ -334,6 +334,20 @@ func TestProvisionalHoldAtNodes(t *testing.T) {
 	j.arrived(j.bob)
 	j.shows("Dan. ", j.bob)
 	j.shows("Held. Dan. ", open)
+	for p, want := range map[*player]int{j.bob: 1, open: 0} { // the history does not pass off as shown what is not
+		held := 0
+		for e, err := range p.doc.History() {
+			if err != nil || !e.Counts {
+				t.Errorf("an edit that does not count: %v", err)
+			}
+			if e.Held {
+				held++
+			}
+		}
+		if held != want {
+			t.Errorf("the history names %d held edits, want %d", held, want)
+		}
+	}
 	j.clocks[j.bob].pass(11 * time.Minute)
 	j.bob.s.journal.Changed()
 	j.shows("Held. Dan. ", j.bob)

@@ -129,7 +129,7 @@ func (j *Journal) Holds() []Hold {
 }
 
 // Withheld reports whether quarantine holds back what the owner of a device writes: such a device gets and brings
-// nothing but governance events and what gossip carries.
+// nothing but governance events and what gossip carries, and of that presence and messages are not shown.
 func (j *Journal) Withheld(device identity.DeviceID) (held bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
