@@ -316,6 +316,28 @@ func TestProvisionalHold(t *testing.T) {
 	sees(t, "diary", "D", q.cyd)
 }
 
+// TestProvisionalHoldIsNotRenewed: one manager cannot hold another back for ever by proposing it again and again.
+func TestProvisionalHoldIsNotRenewed(t *testing.T) {
+	q := newQuartet(t)
+	q.propose(q.ben, q.ada, time.Hour)
+	late := q.ben.write("script", "B2")
+	q.cyd.take(q.ben, late...)
+	sees(t, "script", "AB1", q.cyd)
+	again := q.propose(q.ben, q.ada, 2*time.Hour)
+	q.cyd.pass(Provisional)
+	q.cyd.Changed()
+	sees(t, "script", "AB1B2", q.cyd)
+	q.propose(q.ben, q.ada, 3*time.Hour)
+	q.cyd = restart(q.team, q.cyd)
+	if held := q.cyd.Holds(); len(held) > 0 {
+		t.Errorf("held again: %+v", held)
+	}
+	q.act(q.dan, governance.KindQuarantineVote, &governance.QuarantineVote{Proposal: again, Heads: cutsOf(t, q.dan, q.ben)})
+	if held := q.cyd.Holds(); len(held) != 1 || held[0].Why != HoldQuarantine {
+		t.Errorf("with a vote of another: %+v", held)
+	}
+}
+
 func TestNoProvisionalHold(t *testing.T) {
 	q := newQuartet(t)
 	q.cyd.provisional = -1
