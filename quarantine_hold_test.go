@@ -353,6 +353,27 @@ func TestProvisionalHoldAtNodes(t *testing.T) {
 	j.shows("Held. Dan. ", j.bob)
 }
 
+// Who is in quarantine takes nobody's last edits.
+func TestLeaveBesideQuarantinedOnly(t *testing.T) {
+	j := newJury(t)
+	j.hold(j.heads(), j.ada)
+	for _, p := range []*player{j.ada, j.cleo} {
+		if err := p.s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	until(t, "they are away", func() bool { return j.bob.s.Status().Peers == 1 })
+	j.bob.write(t, "Last words. ")
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+	defer cancel()
+	if err := j.bob.s.Leave(ctx); !errors.Is(err, ErrUnreachable) {
+		t.Fatalf("with nobody to take the last edits: %v", err)
+	}
+	if err := j.bob.s.Err(); err != nil {
+		t.Errorf("the membership does not go on: %v", err)
+	}
+}
+
 func TestMuteIsPrivate(t *testing.T) {
 	j := newJury(t)
 	ctx, dan := t.Context(), j.dan.s.Me().ID

@@ -448,7 +448,7 @@ func (s *Session) fetchFirst(ctx context.Context, host identity.DeviceID) error 
 // knew it.
 func (s *Session) pullContent(ctx context.Context, device identity.DeviceID) error {
 	if s.journal.Withheld(device) {
-		return nil // governance only
+		return coordinator.ErrPartly // governance only
 	}
 	edits := s.edits.Load()
 	flushed := s.live.Flush(ctx) // a failure is told by the tier itself and holds up nobody else's edits
