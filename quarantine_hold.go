@@ -7,7 +7,8 @@ import (
 )
 
 // WithoutProvisionalHold lets a manager's proposal of a quarantine have no effect on this device before enough others have
-// voted. By default what the member writes is held back for ten minutes from the proposal on.
+// voted. By default what the member writes is held back for ten minutes from the proposal on, once
+// in a day or two for each manager and member.
 func WithoutProvisionalHold() Option {
 	return func(c *config) error {
 		c.provisional = -1
