@@ -243,7 +243,7 @@ func (n *Node) Create(ctx context.Context, name string, c Ceremony) (*Session, e
 	_, err = genesis.Found(ctx, n.cfg.random, n.cfg.now(), genesis.Founding{
 		Title: name, Policy: genesis.DefaultPolicy(), Identity: n.self.Identity, Device: n.self.Device, Ceremony: c, Journal: notes,
 		Store: func(ctx context.Context, root *genesis.Root) (err error) {
-			s, err = n.open(ctx, root.Project, func(cfg membership.Config) (*membership.Project, error) {
+			s, err = n.open(ctx, root.Project, false, func(cfg membership.Config) (*membership.Project, error) {
 				return n.registry.Found(ctx, cfg, root)
 			})
 			return err
@@ -278,11 +278,11 @@ func (n *Node) OpenProject(ctx context.Context, id ProjectID) (*Session, error) 
 		return nil, err
 	}
 	defer done()
-	return n.openKnown(ctx, id)
+	return n.openKnown(ctx, id, false)
 }
 
-// openKnown opens a project that is on this device.
-func (n *Node) openKnown(ctx context.Context, id ProjectID) (*Session, error) {
+// openKnown opens a project that is on this device, or borrows its session: see [Node.giveBack].
+func (n *Node) openKnown(ctx context.Context, id ProjectID, borrow bool) (*Session, error) {
 	known, err := n.home.has(id)
 	if err != nil {
 		return nil, n.wrap("open project", err)
@@ -290,7 +290,7 @@ func (n *Node) openKnown(ctx context.Context, id ProjectID) (*Session, error) {
 	if !known {
 		return nil, fmt.Errorf("%w: %s; join it with a code", ErrUnknownProject, id.Short())
 	}
-	return n.open(ctx, id, func(cfg membership.Config) (*membership.Project, error) {
+	return n.open(ctx, id, borrow, func(cfg membership.Config) (*membership.Project, error) {
 		return n.registry.Open(ctx, cfg, id)
 	})
 }
@@ -331,7 +331,7 @@ func (n *Node) Join(ctx context.Context, code string, opts ...JoinOption) (*Sess
 	if known, err := n.home.has(parsed.Project); err != nil {
 		return nil, n.wrap("join", err)
 	} else if known {
-		s, err := n.openKnown(ctx, parsed.Project)
+		s, err := n.openKnown(ctx, parsed.Project, false)
 		if err != nil || !out(s.Err()) {
 			return s, err
 		}
@@ -351,7 +351,7 @@ func (n *Node) Join(ctx context.Context, code string, opts ...JoinOption) (*Sess
 		}
 		start = n.registry.Return
 	}
-	s, err := n.open(ctx, parsed.Project, func(cfg membership.Config) (*membership.Project, error) {
+	s, err := n.open(ctx, parsed.Project, false, func(cfg membership.Config) (*membership.Project, error) {
 		return start(ctx, cfg, parsed, welcome)
 	})
 	if err != nil {
@@ -366,9 +366,9 @@ func (n *Node) Join(ctx context.Context, code string, opts ...JoinOption) (*Sess
 
 // open gives a project's session, or makes one of the membership that start opens. It waits for an opening or a closing
 // of the same project, so that two never run at once.
-func (n *Node) open(ctx context.Context, id ProjectID, start func(membership.Config) (*membership.Project, error)) (*Session, error) {
+func (n *Node) open(ctx context.Context, id ProjectID, borrow bool, start func(membership.Config) (*membership.Project, error)) (*Session, error) {
 	for {
-		s, wait := n.enter(id)
+		s, wait := n.enter(id, borrow)
 		if wait == nil {
 			if s == nil {
 				break
@@ -393,6 +393,9 @@ func (n *Node) open(ctx context.Context, id ProjectID, start func(membership.Con
 	delete(n.opening, id)
 	if err == nil {
 		n.sessions[id] = s
+		if borrow {
+			s.borrowed = 1
+		}
 	}
 	n.mu.Unlock()
 	if err != nil && n.life.Err() != nil {
@@ -410,7 +413,7 @@ func (n *Node) open(ctx context.Context, id ProjectID, start func(membership.Con
 
 // enter gives a project's session if it is open, what to wait for if it is being opened or closed, and otherwise
 // neither: the caller then opens it.
-func (n *Node) enter(id ProjectID) (s *Session, wait <-chan struct{}) {
+func (n *Node) enter(id ProjectID, borrow bool) (s *Session, wait <-chan struct{}) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if opening := n.opening[id]; opening != nil {
@@ -420,10 +423,38 @@ func (n *Node) enter(id ProjectID) (s *Session, wait <-chan struct{}) {
 		if s.readable() != nil {
 			return nil, s.gone
 		}
+		switch {
+		case !borrow:
+			s.borrowed = 0
+		case s.borrowed > 0:
+			s.borrowed++
+		}
 		return s, nil
 	}
 	n.opening[id] = make(chan struct{})
 	return nil, nil
+}
+
+// lent reports whether only the node itself has a session open.
+func (n *Node) lent(s *Session) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return s.borrowed > 0
+}
+
+// giveBack closes a session that the node had opened for itself, unless somebody has opened the project meanwhile: then it is
+// theirs to close.
+func (n *Node) giveBack(s *Session) error {
+	n.mu.Lock()
+	last := s.borrowed == 1
+	if s.borrowed = max(0, s.borrowed-1); last {
+		s.retire() // before anybody else gets it
+	}
+	n.mu.Unlock()
+	if !last {
+		return nil
+	}
+	return s.Close()
 }
 
 // wrap is [wrap] for what ends with the node.

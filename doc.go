@@ -164,7 +164,8 @@ func (d *Doc) WaitSaved(ctx context.Context) error {
 }
 
 // WaitSynced blocks until the document has everything that at least one reachable peer has. It fails with
-// [ErrUnreachable] if nobody could be reached before ctx ends.
+// [ErrUnreachable] if nobody could be reached before ctx ends; a member in quarantine, with whom no content is exchanged, does
+// not count.
 func (d *Doc) WaitSynced(ctx context.Context) error {
 	if err := d.s.alive(); err != nil {
 		return err

@@ -12,14 +12,15 @@ type Edit struct {
 	Device  DeviceID
 	Chain   uint32   // which of the device's chains
 	Seq     uint64   // its place in the chain
-	Counts  bool     // the document shows it
+	Counts  bool     // governance has not cut it off: the document shows it, unless it is Held
+	Held    bool     // it counts, but a quarantine or [Session.Mute] keeps it from being shown on this device
 	Updates [][]byte // Yjs v1
 	Sealed  []byte   // the envelope as it is stored: header and ciphertext
 }
 
 // History yields the edits of the document that this device holds, with their authors. The order differs between
 // devices, but no edit comes before one that it depends on. Edits that governance has cut off are there too and do not
-// count. The error comes alone and last; it is [ErrClosed] once the session is closed.
+// count, and so are those that are held back. The error comes alone and last; it is [ErrClosed] once the session is closed.
 func (d *Doc) History() iter.Seq2[Edit, error] {
 	return func(yield func(Edit, error) bool) {
 		for w, err := range d.s.journal.History(d.replica.ID) {
@@ -49,7 +50,7 @@ func (s *Session) ReadEdit(sealed []byte) (Edit, error) {
 }
 
 func (s *Session) edit(w journal.Written) Edit {
-	e := Edit{Device: w.Device, Chain: w.ChainNo, Seq: w.Seq, Counts: w.Counts, Updates: w.Updates, Sealed: w.Sealed}
+	e := Edit{Device: w.Device, Chain: w.ChainNo, Seq: w.Seq, Counts: w.Counts, Held: w.Held, Updates: w.Updates, Sealed: w.Sealed}
 	if d, ok := s.membership.State().Device(w.Device); ok {
 		e.By = d.Member
 	}

@@ -58,8 +58,11 @@ func (h *home) writeKit(ctx context.Context, w io.Writer, cert *identity.Identit
 	if err := rehearse(page.Bytes(), cert); err != nil {
 		return err
 	}
-	if _, err := w.Write(page.Bytes()); err != nil {
+	switch n, err := w.Write(page.Bytes()); {
+	case err != nil:
 		return err
+	case n < page.Len(): // the key would be gone, and part of the page
+		return io.ErrShortWrite
 	}
 	if f, ok := w.(interface{ Sync() error }); ok {
 		if err := f.Sync(); err != nil && !errors.Is(err, syscall.EINVAL) && !errors.Is(err, errors.ErrUnsupported) { // a terminal has nothing to sync
@@ -139,29 +142,24 @@ func (n *Node) RevokeIdentity(ctx context.Context, kit io.Reader, opts ...Revoca
 // closes, once somebody has heard of what was done.
 func (n *Node) everyProject(ctx context.Context) (sessions []*Session, giveBack func(), err error) {
 	projects, err := n.home.projects()
-	var opened []*Session
+	var all []*Session
 	for _, p := range projects {
-		n.mu.Lock()
-		_, open := n.sessions[p.ID]
-		n.mu.Unlock()
-		s, e := n.openKnown(ctx, p.ID)
+		s, e := n.openKnown(ctx, p.ID, true)
 		if e != nil {
 			err = errors.Join(err, fmt.Errorf("project %s: %w", p.ID.Short(), e))
 			continue
 		}
-		if !open {
-			opened = append(opened, s)
-		}
+		all = append(all, s)
 		if !out(s.Err()) {
 			sessions = append(sessions, s)
 		}
 	}
 	return sessions, func() {
-		for _, s := range opened {
-			if s.alive() == nil && s.others() > 0 {
+		for _, s := range all {
+			if n.lent(s) && s.alive() == nil && s.others() > 0 {
 				_ = s.waitSynced(ctx) // else the others hear of it when it is opened again
 			}
-			if err := s.Close(); err != nil {
+			if err := n.giveBack(s); err != nil {
 				s.log.Warn("collab: close a project that was opened to end an identity", "err", err)
 			}
 		}

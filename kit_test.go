@@ -39,12 +39,20 @@ type broken struct{}
 
 func (broken) Write([]byte) (int, error) { return 0, errors.New("paper jam") }
 
+// stingy is a writer that takes half and does not say so.
+type stingy struct{}
+
+func (stingy) Write(b []byte) (int, error) { return len(b) / 2, nil }
+
 // The kit is written once; what fails may be tried again; nothing of it stays.
 func TestWriteRevocationKit(t *testing.T) {
 	dir, keys := t.TempDir(), memory.New()
 	n := openDir(t, dir, keys, "Ada")
 	if err := n.WriteRevocationKit(t.Context(), broken{}); err == nil || !strings.Contains(err.Error(), "paper jam") {
 		t.Errorf("a printer that fails: %v", err)
+	}
+	if err := n.WriteRevocationKit(t.Context(), stingy{}); !errors.Is(err, io.ErrShortWrite) {
+		t.Errorf("a printer that stops: %v", err)
 	}
 	path := filepath.Join(t.TempDir(), "kit.txt")
 	f, err := os.Create(path)

@@ -45,6 +45,9 @@ func (s *Session) goneBy(ctx context.Context, doing string, why error, prepare f
 	}
 	if err != nil {
 		s.stay()
+		if s.membership.Removed() { // by somebody else meanwhile, which nobody has acted on
+			s.expelled()
+		}
 		return s.denied(doing, err)
 	}
 	s.ended(why)

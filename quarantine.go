@@ -17,7 +17,8 @@ import (
 // admitted by a manager or some time ago, but the member himself; who is connected does not matter, and guests of one host make
 // up at most half. The others see it in [Session.Proposals] and answer with [Session.Vote].
 //
-// In force it keeps what the member wrote meanwhile from being shown, and voids his votes, admissions and grants; with a vote of
+// In force it keeps what the member wrote meanwhile from being shown, and his presence too; his messages of [Session.Broadcast]
+// are dropped. It voids his votes, admissions and grants; with a vote of
 // somebody of at least his role also what he takes from others. He goes on reading. A manager ends it at once,
 // with [Session.LiftQuarantine]. It is for the hours until a manager can act: see [Session.Revoke].
 //

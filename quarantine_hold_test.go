@@ -334,9 +334,44 @@ func TestProvisionalHoldAtNodes(t *testing.T) {
 	j.arrived(j.bob)
 	j.shows("Dan. ", j.bob)
 	j.shows("Held. Dan. ", open)
+	for p, want := range map[*player]int{j.bob: 1, open: 0} { // the history does not pass off as shown what is not
+		held := 0
+		for e, err := range p.doc.History() {
+			if err != nil || !e.Counts {
+				t.Errorf("an edit that does not count: %v", err)
+			}
+			if e.Held {
+				held++
+			}
+		}
+		if held != want {
+			t.Errorf("the history names %d held edits, want %d", held, want)
+		}
+	}
 	j.clocks[j.bob].pass(11 * time.Minute)
 	j.bob.s.journal.Changed()
 	j.shows("Held. Dan. ", j.bob)
+}
+
+// Who is in quarantine takes nobody's last edits.
+func TestLeaveBesideQuarantinedOnly(t *testing.T) {
+	j := newJury(t)
+	j.hold(j.heads(), j.ada)
+	for _, p := range []*player{j.ada, j.cleo} {
+		if err := p.s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	until(t, "they are away", func() bool { return j.bob.s.Status().Peers == 1 })
+	j.bob.write(t, "Last words. ")
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+	defer cancel()
+	if err := j.bob.s.Leave(ctx); !errors.Is(err, ErrUnreachable) {
+		t.Fatalf("with nobody to take the last edits: %v", err)
+	}
+	if err := j.bob.s.Err(); err != nil {
+		t.Errorf("the membership does not go on: %v", err)
+	}
 }
 
 func TestMuteIsPrivate(t *testing.T) {

@@ -67,6 +67,8 @@ type Session struct {
 	ceremony sync.Mutex // held by whoever changes the root's shares
 
 	proposed map[ProposalID]Proposal // as told of last; owned by governanceChanged
+
+	borrowed int // how many parts of the node use it that nobody else has opened; guarded by node.mu
 }
 
 // newSession brings up a project's tiers from the lowest to the highest; what came up is taken down if one fails.
@@ -292,10 +294,15 @@ func (s *Session) Close() error {
 	return s.closeErr
 }
 
-func (s *Session) close() error {
+// retire lets nobody be given the session any more.
+func (s *Session) retire() {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.closed = true
-	s.mu.Unlock()
+}
+
+func (s *Session) close() error {
+	s.retire()
 	if s.fail(ErrClosed) {
 		s.handOver()
 	}
@@ -365,6 +372,9 @@ func (s *Session) alive() error {
 func (s *Session) readable() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.closed && s.err == nil {
+		return ErrClosed // Close has just begun
+	}
 	if s.closed {
 		return s.err
 	}
@@ -438,7 +448,7 @@ func (s *Session) fetchFirst(ctx context.Context, host identity.DeviceID) error 
 // knew it.
 func (s *Session) pullContent(ctx context.Context, device identity.DeviceID) error {
 	if s.journal.Withheld(device) {
-		return nil // governance only
+		return coordinator.ErrPartly // governance only
 	}
 	edits := s.edits.Load()
 	flushed := s.live.Flush(ctx) // a failure is told by the tier itself and holds up nobody else's edits

@@ -16,6 +16,10 @@ import (
 	"github.com/studio-whip/collab/internal/task"
 )
 
+// ErrPartly is for a [Round] to return that was all that is to be exchanged with the device for now, but not all that there
+// is: nothing has failed, and nobody who waits for what is here to be somewhere else has got it.
+var ErrPartly = errors.New("coordinator: exchanged in part")
+
 // ErrStopped means that Serve has ended.
 var ErrStopped = errors.New("coordinator: stopped")
 
@@ -46,7 +50,7 @@ type Config struct {
 	Logger  *slog.Logger
 }
 
-// Round is one tier's exchange with a device; both sides hold the union afterwards.
+// Round is one tier's exchange with a device; both sides hold the union afterwards, but for [ErrPartly].
 type Round struct {
 	Name string
 	Run  func(ctx context.Context, device identity.DeviceID) error

@@ -288,6 +288,37 @@ func TestWaitSynced(t *testing.T) {
 	})
 }
 
+// Who exchanges only a part with this device does not satisfy those who wait, and is no failure.
+func TestPartOfARoundIsNoSync(t *testing.T) {
+	try(t, 2, true, func(t *testing.T, b *bench) {
+		b.serve(func() {
+			b.dial = unreachable
+			b.round = func(_ context.Context, d identity.DeviceID) error {
+				if d == b.peers[0] {
+					return ErrPartly
+				}
+				return nil
+			}
+		})
+		wait := func() error {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			return b.WaitSynced(ctx)
+		}
+		b.connect(b.peers[0])
+		if err := wait(); !errors.Is(err, p2p.ErrUnreachable) {
+			t.Errorf("with nobody but them: %v", err)
+		}
+		if synced, err := b.Status(); synced || err != nil {
+			t.Errorf("status %v, %v", synced, err)
+		}
+		b.connect(b.peers[1])
+		if err := wait(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // Waiting again and again leads to no more rounds than the pause allows.
 func TestWaitSyncedInALoop(t *testing.T) {
 	try(t, 1, true, func(t *testing.T, b *bench) {

@@ -78,6 +78,10 @@ func (c *Coordinator) startRounds(work *task.Group, now time.Time) time.Duration
 func (c *Coordinator) round(ctx context.Context, p *peer, begin, conn uint64, hinted bool) {
 	began, state, brought := time.Now(), c.cfg.State(), c.cfg.Brought(p.id)
 	err := c.exchange(ctx, p)
+	partly := errors.Is(err, ErrPartly)
+	if partly {
+		err = nil
+	}
 	news := c.cfg.State() != state || c.cfg.Brought(p.id) != brought
 	now := time.Now()
 	c.mu.Lock()
@@ -85,12 +89,15 @@ func (c *Coordinator) round(ctx context.Context, p *peer, begin, conn uint64, hi
 	c.recheck = true
 	if p.present && p.conn == conn { // else what follows is for another connection
 		p.roundEnded(now, hinted, news, err)
+		p.synced = p.synced && !partly
 	}
 	ended := ctx.Err() == nil
 	if ended {
 		p.counted(&p.count.Rounds, &p.count.FailedRounds, err)
 	}
 	switch {
+	case partly:
+		c.lastErr = nil
 	case err == nil:
 		c.lastErr = nil
 		c.done = max(c.done, begin)
@@ -119,12 +126,16 @@ func (c *Coordinator) exchange(ctx context.Context, p *peer) error {
 	ctx, cancel := context.WithTimeout(ctx, roundTimeout)
 	defer cancel()
 	defer c.cfg.Tiers.Exchange()()
+	var partly error
 	for _, r := range c.cfg.Rounds {
-		if err := r.Run(ctx, p.id); err != nil {
+		switch err := r.Run(ctx, p.id); {
+		case errors.Is(err, ErrPartly):
+			partly = ErrPartly
+		case err != nil:
 			return fmt.Errorf("coordinator: %s with %s: %w", r.Name, p.id.Short(), err)
 		}
 	}
-	return nil
+	return partly
 }
 
 // learn looks for addresses that have become known. The lock is not held while the address book is asked.

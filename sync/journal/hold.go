@@ -65,6 +65,7 @@ type quarantine struct {
 	start       time.Time           // when its author says that it was proposed; zero: unknown
 	named       map[chainKey]uint64 // the furthest that a voter would let each chain be shown
 	provisional bool
+	by          identity.MemberID   // the manager who proposes it, if provisional
 	points      map[chainKey]uint64 // where this device was when it came, for chains that nobody has named
 	until       time.Time
 }
@@ -129,7 +130,7 @@ func (j *Journal) Holds() []Hold {
 }
 
 // Withheld reports whether quarantine holds back what the owner of a device writes: such a device gets and brings
-// nothing but governance events and what gossip carries.
+// nothing but governance events and what gossip carries, and of that presence and messages are not shown.
 func (j *Journal) Withheld(device identity.DeviceID) (held bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -195,6 +196,9 @@ func (j *Journal) reviewHolds() {
 	j.view(func(r reading) {
 		own := r.memberOf(j.self.Device)
 		for _, q := range j.quarantines(r) {
+			if q.provisional && j.proposedBefore(r, &q) {
+				continue
+			}
 			if !j.times(r, &q, now) {
 				over[q.member] = true
 				continue
@@ -305,7 +309,7 @@ func (r reading) proposedBy(e *governance.Event) (q quarantine, ok bool) {
 	if r.now.Role(author) < governance.Manager || author == b.Member || r.now.Role(b.Member) == governance.None {
 		return q, false
 	}
-	q = quarantine{proposal: e.ID, member: b.Member, named: pointsOf(b.Heads), provisional: true}
+	q = quarantine{proposal: e.ID, member: b.Member, named: pointsOf(b.Heads), provisional: true, by: author}
 	q.setTimes(e, b.Expires)
 	return q, true
 }
@@ -372,14 +376,29 @@ func (j *Journal) times(r reading, q *quarantine, now time.Time) bool {
 	if q.until = time.Unix(rec.Since, 0).Add(life); q.expires.Before(q.until) {
 		q.until = q.expires
 	}
-	if rec.Over || !now.Before(q.until) {
-		if !q.provisional && !rec.Over {
-			rec.Over = true
-			j.keepHold(q.proposal, rec)
-		}
-		return false
+	over := &rec.Over
+	if q.provisional {
+		over = &rec.Alone
 	}
-	return true
+	if !now.Before(q.until) && !*over {
+		*over = true
+		j.keepHold(q.proposal, rec)
+	}
+	return !*over
+}
+
+// proposedBefore reports whether a manager had already proposed lately to hold the same member back: else he could do so for
+// ever, alone, by proposing it again and again.
+func (j *Journal) proposedBefore(r reading, q *quarantine) bool {
+	for id, rec := range j.holds.records {
+		if id == q.proposal || rec.Member != q.member {
+			continue
+		}
+		if e := r.log.Get(id); e != nil && r.memberOf(e.Device) == q.by {
+			return true
+		}
+	}
+	return false
 }
 
 // pointsNow says up to where each chain of a member is shown now.

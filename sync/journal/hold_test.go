@@ -316,6 +316,28 @@ func TestProvisionalHold(t *testing.T) {
 	sees(t, "diary", "D", q.cyd)
 }
 
+// TestProvisionalHoldIsNotRenewed: one manager cannot hold another back for ever by proposing it again and again.
+func TestProvisionalHoldIsNotRenewed(t *testing.T) {
+	q := newQuartet(t)
+	q.propose(q.ben, q.ada, time.Hour)
+	late := q.ben.write("script", "B2")
+	q.cyd.take(q.ben, late...)
+	sees(t, "script", "AB1", q.cyd)
+	again := q.propose(q.ben, q.ada, 2*time.Hour)
+	q.cyd.pass(Provisional)
+	q.cyd.Changed()
+	sees(t, "script", "AB1B2", q.cyd)
+	q.propose(q.ben, q.ada, 3*time.Hour)
+	q.cyd = restart(q.team, q.cyd)
+	if held := q.cyd.Holds(); len(held) > 0 {
+		t.Errorf("held again: %+v", held)
+	}
+	q.act(q.dan, governance.KindQuarantineVote, &governance.QuarantineVote{Proposal: again, Heads: cutsOf(t, q.dan, q.ben)})
+	if held := q.cyd.Holds(); len(held) != 1 || held[0].Why != HoldQuarantine {
+		t.Errorf("with a vote of another: %+v", held)
+	}
+}
+
 func TestNoProvisionalHold(t *testing.T) {
 	q := newQuartet(t)
 	q.cyd.provisional = -1
@@ -400,6 +422,87 @@ func TestHeldVouchForNobody(t *testing.T) {
 	m := q.dan.person.id.Member()
 	q.act(q.ada, governance.KindLiftQuarantine, &governance.LiftQuarantine{Member: &m}) // now he may vouch
 	sees(t, "script", "AB1B2D", q.cyd)
+}
+
+// TestVouchingReachesThrough: who has typed on text of somebody who is in trouble himself later is not frozen by what that text
+// rests on.
+func TestVouchingReachesThrough(t *testing.T) {
+	ends := map[string]func(q *quartet){
+		"held": func(q *quartet) { q.quarantine(q.dan, q.cyd, q.ada) },
+		"removed": func(q *quartet) {
+			q.act(q.ada, governance.KindRevoke, &governance.Revoke{Member: q.dan.person.id.Member(), Cuts: cutsOf(t, q.ada, q.dan)}, q.dan)
+		},
+		"muted before": func(q *quartet) {},
+	}
+	for name, end := range ends {
+		t.Run(name, func(t *testing.T) {
+			q := newQuartet(t)
+			q.quarantine(q.ben, q.cyd, q.ada, q.dan, q.ben)
+			if name == "muted before" {
+				if err := q.cyd.Mute(q.dan.person.id.Member(), true); err != nil {
+					t.Fatal(err)
+				}
+			}
+			ben := q.ben.write("script", "B2")
+			q.dan.take(q.ben, ben...)
+			dan := q.dan.write("script", "D")
+			for _, n := range []*node{q.ada, q.cyd} {
+				n.take(q.ben, ben...)
+				n.take(q.dan, dan...)
+			}
+			sees(t, "script", "AB1B2D", q.ada)
+			ada := q.ada.write("script", "A2")
+			q.cyd.take(q.ada, ada...)
+			sees(t, "script", "AB1B2DA2", q.ada, q.cyd)
+			end(q)
+			sees(t, "script", "AB1B2DA2", q.ada, q.cyd)
+			q.cyd = restart(q.team, q.cyd)
+			sees(t, "script", "AB1B2DA2", q.cyd)
+		})
+	}
+}
+
+// TestMuteOfAVoucher: whom this device has muted goes on vouching in what it offers others.
+func TestMuteOfAVoucher(t *testing.T) {
+	q := newQuartet(t)
+	q.quarantine(q.ben, q.cyd, q.ada, q.dan, q.ben)
+	if err := q.cyd.Mute(q.dan.person.id.Member(), true); err != nil {
+		t.Fatal(err)
+	}
+	ben := q.ben.write("script", "B2")
+	q.dan.take(q.ben, ben...)
+	dan := q.dan.write("script", "D")
+	for _, n := range []*node{q.ada, q.cyd} {
+		n.take(q.ben, ben...)
+		n.take(q.dan, dan...)
+	}
+	sees(t, "script", "AB1B2D", q.ada)
+	sees(t, "script", "AB1", q.cyd)
+	if ours, theirs := cutsOf(t, q.cyd, q.ben), cutsOf(t, q.ada, q.ben); !slices.Equal(ours, theirs) {
+		t.Errorf("who has muted somebody names %v, others %v", ours, theirs)
+	}
+}
+
+// TestForkedVoucherReleasesNothing: what a chain said after its contradiction does not show what others hold back, whoever
+// learns of the contradiction when.
+func TestForkedVoucherReleasesNothing(t *testing.T) {
+	q := newQuartet(t)
+	q.quarantine(q.ben, q.cyd, q.ada, q.dan, q.ben)
+	ben := q.ben.write("script", "B2")
+	begun := q.dan.write("notes", "begun")
+	head, _ := q.dan.Chain()
+	twin := newForger(q.dan.gov, head.ChainNo)
+	twin.chain = envelope.NewChain(head)
+	q.dan.take(q.ben, ben...)
+	dan := q.dan.write("script", "D")
+	other := twin.update("another")
+	q.cyd.take(q.ben, ben...)
+	q.cyd.take(q.dan, slices.Concat(begun, dan)...)
+	sees(t, "script", "AB1B2D", q.cyd)
+	if v, err := q.cyd.Accept(t.Context(), other, q.dan.person.dev.ID); v != Refused || !errors.Is(err, ErrFork) {
+		t.Fatalf("the second envelope: %v %v", v, err)
+	}
+	sees(t, "script", "AB1", q.cyd)
 }
 
 // TestHeldContentIsBounded: what is too much is left to anti-entropy, and lost to nobody.

@@ -133,6 +133,7 @@ type holdRecord struct {
 	Expires int64             `cbor:"3,keyasint"`
 	Over    bool              `cbor:"4,keyasint,omitempty"` // its time was over here
 	Points  []holdPoint       `cbor:"5,keyasint"`
+	Alone   bool              `cbor:"6,keyasint,omitempty"` // the time was over here for which it holds before others have voted
 }
 
 // muteRecord is the owner's own decision to see no more of a member.

@@ -292,6 +292,7 @@ func (j *Journal) contradicted(c *chain, seq uint64, other []*envelope.Envelope)
 	j.view(func(r reading) { c.limit = r.limitOf(j, c) })
 	c.limitID = wire.ID{}
 	j.alert(Alert{Kind: AlertFork, Device: c.key.device, ChainNo: c.key.no, Seq: seq, Err: ErrFork})
+	j.revouch() // what does not count any more releases nothing
 	j.markStale()
 	j.renumber()
 	return refusal

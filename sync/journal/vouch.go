@@ -5,19 +5,20 @@ import (
 	"math"
 	"slices"
 
-	"github.com/studio-whip/collab/identity"
 	"github.com/studio-whip/collab/sync/envelope"
 )
 
-// What is held back of one member must not freeze another who has typed beside it. So whoever is in good standing and
-// has written something that rests on a held edit vouches for its chain up to there: the edits are compared by what
-// they refer to, not by when they came, so that it does not matter which of the two came first.
+// What is held back of one member must not freeze another who has typed beside it. So whatever is shown and rests on a held
+// edit vouches for its chain up to there: the edits are compared by what they refer to, not by when they came, so that it
+// does not matter which of the two came first. Those in quarantine cannot release each other, as what they write
+// meanwhile is not shown; but where somebody else has typed on it, it is, with what lies below.
 
 // chainHold is what holds back a chain: point as in [holding], offered the same without mutes.
 type chainHold struct {
 	point   uint64
 	offered uint64
-	vouched uint64     // others rest on what lies up to here
+	vouched uint64     // what is shown of others rests on what lies up to here
+	lent    uint64     // the same of what is offered
 	edits   []heldEdit // envelopes beyond the point, ascending
 }
 
@@ -58,7 +59,7 @@ func (c *chain) offered() uint64 {
 	if c.hold == nil {
 		return c.limit
 	}
-	return min(c.limit, max(c.hold.offered, c.hold.vouched))
+	return min(c.limit, max(c.hold.offered, c.hold.lent))
 }
 
 // listHeld lists the envelopes of a chain beyond its point. j.mu is held.
@@ -176,16 +177,35 @@ func (j *Journal) pruneClaims() {
 
 // vouch says of every held chain up to where others rest on it. j.mu is held.
 func (j *Journal) vouch() {
-	j.view(func(r reading) {
-		for _, c := range j.chains {
-			if c.hold != nil {
-				c.hold.vouched = j.vouchedFor(r, c)
-			}
+	var held []*chain
+	for _, c := range j.chains {
+		if c.hold != nil {
+			c.hold.vouched, c.hold.lent = 0, 0
+			held = append(held, c)
 		}
-	})
+	}
+	slices.SortFunc(held, func(a, b *chain) int { return a.key.compare(b.key) })
+	j.vouchFor(held, (*chain).shown, func(h *chainHold) *uint64 { return &h.vouched })
+	j.vouchFor(held, (*chain).offered, func(h *chainHold) *uint64 { return &h.lent })
 }
 
-func (j *Journal) vouchedFor(r reading, c *chain) (to uint64) {
+// vouchFor raises the places of held chains until nothing that upTo shows rests on what it does not. What rests on something
+// came after it, so that no way back leads through a chain twice, unless somebody has forged it: such a one is not followed.
+func (j *Journal) vouchFor(held []*chain, upTo func(*chain) uint64, place func(*chainHold) *uint64) {
+	for range held {
+		risen := false
+		for _, c := range held {
+			if to, at := j.vouchedFor(c, upTo), place(c.hold); to > *at {
+				*at, risen = to, true
+			}
+		}
+		if !risen {
+			return
+		}
+	}
+}
+
+func (j *Journal) vouchedFor(c *chain, upTo func(*chain) uint64) (to uint64) {
 	reach := map[DocID]uint64{}
 	for _, e := range c.hold.edits {
 		if !e.makes {
@@ -193,7 +213,7 @@ func (j *Journal) vouchedFor(r reading, c *chain) (to uint64) {
 		}
 		end, known := reach[e.doc]
 		if !known {
-			end = j.reach(r, target{e.doc, c.client})
+			end = j.reach(target{e.doc, c.client}, upTo)
 			reach[e.doc] = end
 		}
 		if e.from < end {
@@ -203,29 +223,24 @@ func (j *Journal) vouchedFor(r reading, c *chain) (to uint64) {
 	return to
 }
 
-// reach returns the clock after the last one of a target that somebody in good standing rests on.
-func (j *Journal) reach(r reading, t target) (end uint64) {
+// reach returns the clock after the last one of a target that something shown rests on.
+func (j *Journal) reach(t target, upTo func(*chain) uint64) (end uint64) {
 	for by, list := range j.holds.claims[t] {
-		if !j.goodStanding(r, by.device) {
-			continue
-		}
 		limit := uint64(0) // of edits that are not signed
 		if c := j.chains[by]; c != nil {
-			limit = c.limit
+			limit = upTo(c)
 		}
-		for _, cl := range list {
-			if cl.seq <= limit {
-				end = max(end, cl.clock+1)
+		n, _ := slices.BinarySearchFunc(list, limit, func(cl claim, limit uint64) int { // the first beyond
+			if cl.seq > limit {
+				return 1
 			}
+			return -1
+		})
+		if n > 0 {
+			end = max(end, list[n-1].clock+1)
 		}
 	}
 	return end
-}
-
-// goodStanding reports whether somebody's edits release what they rest on: a member of whom nothing is held back here.
-func (j *Journal) goodStanding(r reading, device identity.DeviceID) bool {
-	m := r.memberOf(device)
-	return device == j.self.Device || j.holds.of[m] == nil && r.now.Role(m) != 0
 }
 
 // noteHeld takes in what was just accepted of a chain, after it has been noted by its documents and queued to the store.

@@ -93,7 +93,7 @@ func (t *Topic) Presence(doc [16]byte) []State {
 	defer p.mu.Unlock()
 	var out []State
 	for key, r := range p.remotes {
-		if key.doc == doc && now.Before(r.until) && t.live(key.device) {
+		if key.doc == doc && now.Before(r.until) && t.shows(key.device) {
 			out = append(out, r.State)
 		}
 	}
@@ -118,7 +118,7 @@ func (t *Topic) takePresence(e *envelope.Ephemeral, member identity.MemberID, pa
 	}
 	key := presenceKey{writerKey{e.Device, e.ChainNo}, body.Doc}
 	st := State{Member: member, Device: e.Device, Client: identity.ClientID(e.Project, e.Device, e.ChainNo)}
-	if len(body.State) > 0 {
+	if len(body.State) > 0 && t.shows(e.Device) {
 		st.JSON = body.State
 	}
 	if t.presence.take(key, st, t.cfg.Now()) {
@@ -155,7 +155,7 @@ func (p *presences) drop(key presenceKey) {
 	}
 }
 
-// dropStale drops the states of others that were not renewed, or whose device has left the roster, and says when to
+// dropStale drops the states of others that were not renewed, or whose device is not shown any more, and says when to
 // look again.
 func (t *Topic) dropStale(now time.Time) (wait time.Duration) {
 	p := t.presence
@@ -165,7 +165,7 @@ func (t *Topic) dropStale(now time.Time) (wait time.Duration) {
 	defer p.mu.Unlock()
 	for key, r := range p.remotes {
 		left := r.until.Sub(now) // much too long if the clock was set back
-		if left > 0 && left < 2*presenceLife && (!roster || t.live(key.device)) {
+		if left > 0 && left < 2*presenceLife && (!roster || t.shows(key.device)) {
 			wait = min(wait, left)
 			continue
 		}

@@ -8,8 +8,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/studio-whip/collab/governance"
 	"github.com/studio-whip/collab/identity"
 	"github.com/studio-whip/collab/internal/wire"
+	"github.com/studio-whip/collab/sync/envelope"
+	"github.com/studio-whip/collab/sync/journal"
 )
 
 func keyOf(device byte, chain uint32, doc docID) presenceKey {
@@ -234,5 +237,45 @@ func TestPresenceFollowsIntroduction(t *testing.T) {
 	ada.progress.noteGone(ada.own[0])
 	if !ada.progress.mayFollow(0, ada.now()) {
 		t.Error("the introduction has gone out")
+	}
+}
+
+// Who is in quarantine is neither seen nor heard, and nobody is told later what he said.
+func TestQuarantineSilences(t *testing.T) {
+	ben, cleo := newPerson(t, "Ben"), newPerson(t, "Cleo")
+	w := newTeam(t, ben, cleo)
+	b, c := w.seat(ben), w.seat(cleo)
+	b.hand(c, c.carried(c.write("x")[0]))
+	say := func(n uint64) string {
+		return b.hand(c, carriedEphemeral(c.ephemeral(envelope.Message, n, wire.Marshal(messagePayload{Topic: "chat", Payload: []byte{byte(n)}}))))
+	}
+	show := func(n uint64, state string) string {
+		return b.hand(c, carriedEphemeral(c.presenceRecord(n, docA, state)))
+	}
+	if say(1) != "accepted" || show(2, `"here"`) != "accepted" || len(b.Presence(docA)) != 1 {
+		t.Fatal("she is not heard")
+	}
+	b.gov.learn(w.add(governance.KindQuarantinePropose, &governance.QuarantinePropose{
+		Member: cleo.id.Member(), Reason: "shouts", Expires: uint64(testTime.Add(time.Hour).Unix()),
+	}))
+	b.cfg.Journal.Changed()
+	if got := b.Presence(docA); len(got) != 0 {
+		t.Errorf("she is seen: %+v", got)
+	}
+	if say(3) != "accepted" || show(4, `"there"`) != "accepted" { // others may hold nothing
+		t.Error("what she sends is not passed on")
+	}
+	b.HoldsChanged()
+	b.dropStale(b.now())
+	if got := b.Presence(docA); len(got) != 0 || len(b.presence.remotes) != 0 {
+		t.Errorf("she is seen: %+v", got)
+	}
+	b.pass(journal.Provisional)
+	b.cfg.Journal.Changed()
+	if say(5) != "accepted" || show(6, `"back"`) != "accepted" || len(b.Presence(docA)) != 1 {
+		t.Error("she is not heard afterwards")
+	}
+	if len(b.received) != 2 || b.received[0].Payload[0] != 1 || b.received[1].Payload[0] != 5 {
+		t.Errorf("heard: %+v", b.received)
 	}
 }

@@ -116,6 +116,9 @@ func (t *Topic) takeEphemeral(e *envelope.Ephemeral) {
 	case envelope.Presence:
 		t.takePresence(e, author.Member, payload)
 	case envelope.Message:
+		if t.cfg.Journal.Withheld(e.Device) {
+			return // what is not stored cannot be shown later
+		}
 		if m, err := parseApplication(payload); err == nil {
 			t.cfg.OnMessage(Message{From: author.Member, Device: e.Device, Topic: m.Topic, Payload: m.Payload})
 		}

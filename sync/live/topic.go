@@ -256,6 +256,12 @@ func (t *Topic) RosterChanged() {
 	t.Renew()
 }
 
+// HoldsChanged says that the journal holds back what other members write than before: their presence is shown no more.
+func (t *Topic) HoldsChanged() {
+	t.presence.stale.Store(true)
+	t.Renew()
+}
+
 // greet shows own presence to whoever subscribes, and has them find out a moment later whether they hold everything: what
 // was published between their round of anti-entropy and their subscription has passed them by.
 func (t *Topic) greet(ctx context.Context, arrivals *pubsub.TopicEventHandler) error {
@@ -277,3 +283,7 @@ func (t *Topic) live(id identity.DeviceID) bool {
 	d, ok := t.cfg.Project.State().Device(id)
 	return ok && d.Live
 }
+
+// shows reports whether the presence of a device is shown: it has a place in the project, and nobody holds back what its owner
+// sends.
+func (t *Topic) shows(id identity.DeviceID) bool { return t.live(id) && !t.cfg.Journal.Withheld(id) }
