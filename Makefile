@@ -4,7 +4,7 @@ STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 PLATFORMS = linux/amd64 darwin/arm64 windows/amd64
 
 # Rooms with concurrency or unsafe sharing to find; the pure rooms would only be slower.
-RACE = . ./crdt ./internal/feed ./internal/task ./internal/store ./internal/p2p ./keystore/... ./sync/... ./collabtest
+RACE = ./crdt ./internal/feed ./internal/task ./internal/store ./internal/p2p ./keystore/... ./sync/... ./collabtest
 
 .PHONY: build test test-real race lint cross long fuzz simulate properties documents quickstart ceremony scenarios netns conformance hostile bench-crdt
 
@@ -19,8 +19,10 @@ test:
 test-real:
 	GO=$(GO) .ci/real
 
+# The scenarios of whole nodes take as long again as all else; `make long` has them.
 race:
-	$(GO) test -race $(RACE)
+	$(GO) test -race -timeout 20m -skip '^(TestScenario|TestReadme|Example)' .
+	$(GO) test -race -timeout 20m $(RACE)
 
 # The attacks that the project knows, one line each; see internal/testbed/scenario.
 scenarios:
@@ -58,7 +60,7 @@ SEEDS ?= 50
 long: CONFORMANCE_SEEDS = $(if $(filter file,$(origin SEEDS)),10,$(SEEDS))
 long: fuzz simulate conformance properties documents
 	COLLAB_LONG=1 $(GO) test -count=1 -v -timeout 120m -run 'Mutated|Killed' ./genesis/...
-	$(GO) test -race -shuffle=on -count=1 ./...
+	$(GO) test -race -shuffle=on -count=1 -timeout 60m ./...
 
 # Random histories of governance of up to 200 events: CASES of them, each received in ORDERS orders, from seed FROM on, those
 # of up to MODEL events and one in SAMPLE of the greater ones replayed by the slow reference too, for at most TIME (0: to the
