@@ -25,7 +25,7 @@ import (
 )
 
 var (
-	documentCases  = flag.Int("cases", 300, "random histories of TestDocuments")
+	documentCases  = flag.Int("cases", histories, "random histories of TestDocuments")
 	documentOrders = flag.Int("orders", 5, "orders in which each of them is received")
 	documentSeed   = flag.Uint64("seed", 1, "number of the first history")
 )
