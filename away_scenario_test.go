@@ -56,6 +56,7 @@ func TestScenario39AwayThroughRotations(t *testing.T) {
 			t.Fatalf("%d keys in all", n)
 		}
 
+		connected := Subscribe[PeerChanged](t.Context(), ada.s) // before she is there: she may come at once
 		back := openPlayer(t, "Eve", WithDir(dir), WithKeyStore(keys))
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
@@ -64,7 +65,6 @@ func TestScenario39AwayThroughRotations(t *testing.T) {
 			t.Fatal(err)
 		}
 		back.open(t)
-		connected := Subscribe[PeerChanged](t.Context(), ada.s)
 		for e := range connected {
 			if e.Who == back.me() && e.Online {
 				break
