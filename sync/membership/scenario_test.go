@@ -72,15 +72,26 @@ func studio(t testing.TB, names ...string) (nodes []*node, projects []*Project) 
 		}
 		projects = append(projects, n.join(invited(t, projects[0], InviteOptions{})))
 	}
-	for _, a := range nodes {
-		for _, b := range nodes {
-			if a != b {
-				a.reach(b)
-			}
+	for k, a := range nodes {
+		for _, b := range nodes[k+1:] {
+			a.reach(b)
 		}
 	}
 	converge(t, projects...)
 	return nodes, projects
+}
+
+// sever ends the connection to another node, and one that was just coming about.
+func (n *node) sever(other *node) {
+	n.t.Helper()
+	here, there := apart(n, other), apart(other, n)
+	eventually(n.t, n.name+" and "+other.name+" are apart", func() bool {
+		if here() && there() {
+			return true
+		}
+		n.host.Disconnect(other.self.Device.ID)
+		return false
+	})
 }
 
 // Scenario 23: one device says two different things to two members in the same place of its log.
@@ -90,11 +101,7 @@ func TestScenario23EquivocationAtPeers(t *testing.T) {
 		berta, carl := nodes[1], nodes[2]
 		pa, pb, pc := projects[0], projects[1], projects[2]
 		for k := range nodes {
-			nodes[k].host.Disconnect(nodes[(k+1)%3].self.Device.ID)
-		}
-		for k := range nodes {
-			eventually(t, "all are apart", apart(nodes[k], nodes[(k+1)%3]))
-			eventually(t, "all are apart", apart(nodes[(k+1)%3], nodes[k]))
+			nodes[k].sever(nodes[(k+1)%3])
 		}
 		at := func(unix uint64) func(*forge.Core) { return func(c *forge.Core) { c.THint = &unix } }
 		one, first := berta.forged(pb, governance.KindChainOpen, governance.ChainOpen{ChainNo: 1}, at(1))
@@ -153,9 +160,7 @@ func TestScenario25RandomPartitions(t *testing.T) {
 		for len(projects[0].eventsRaw()) < 200 {
 			for k, n := range nodes { // nobody hears anybody
 				for _, o := range nodes[k+1:] {
-					n.host.Disconnect(o.self.Device.ID)
-					eventually(t, "they are apart", apart(n, o))
-					eventually(t, "they are apart", apart(o, n))
+					n.sever(o)
 				}
 			}
 			for range 12 {
