@@ -3,7 +3,6 @@ package collab
 import (
 	"errors"
 	"slices"
-	"sync"
 	"testing"
 	"time"
 
@@ -60,24 +59,6 @@ func TestScenario58VotesThatDoNotCount(t *testing.T) {
 	})
 }
 
-// offset is a clock that a test moves.
-type offset struct {
-	mu sync.Mutex
-	by time.Duration
-}
-
-func (o *offset) now() time.Time {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return time.Now().Add(o.by)
-}
-
-func (o *offset) advance(d time.Duration) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.by += d
-}
-
 // settles makes a checkpoint of what a player holds.
 func (p *player) settles(t *testing.T, number uint64, at time.Time, opts ...governance.ProposeOption) {
 	t.Helper()
@@ -93,7 +74,7 @@ func (p *player) settles(t *testing.T, number uint64, at time.Time, opts ...gove
 // Of the three editors two must vote on Ada, the only manager.
 func TestScenario86OnlyManagerHeld(t *testing.T) {
 	scenario.Run(t, 86, "editors hold the only manager: his removals count, his admissions and his lifting of himself do not, forged or not; it ends by the first checkpoint after its end", func(t *testing.T) {
-		clock := &offset{}
+		clock := &watch{}
 		var x []*player
 		for k, name := range []string{"Ada", "Bob", "Cleo", "Dan"} {
 			x = append(x, newPlayer(t, name, WithClock(clock.now)))
@@ -158,7 +139,7 @@ func TestScenario86OnlyManagerHeld(t *testing.T) {
 			}
 		}
 
-		clock.advance(25 * time.Hour)
+		clock.pass(25 * time.Hour)
 		ada.settles(t, 2, clock.now())
 		changed(MemberActive)
 		agree(t, rest...)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"time"
 
 	"github.com/studio-whip/collab/genesis"
 	"github.com/studio-whip/collab/identity"
@@ -55,16 +54,7 @@ func (p *Project) exchangeActs(ctx context.Context, host *p2p.Host, device ident
 	if !p.mayPropose(p.self.Device.ID) || !p.mayPropose(device) {
 		return
 	}
-	s, err := host.Open(ctx, device, protocolActs)
-	if err != nil {
-		p.log.Debug("membership: exchange of proposed acts", "device", device.Short(), "err", err)
-		return
-	}
-	defer s.Close()
-	defer context.AfterFunc(ctx, func() { _ = s.Reset() })()
-	_ = s.SetDeadline(time.Now().Add(exchangeTime))
-	if err := p.leadActs(s, device); err != nil {
-		_ = s.Reset()
+	if err := onStream(ctx, host, device, protocolActs, func(s *p2p.Stream) error { return p.leadActs(s, device) }); err != nil {
 		p.log.Debug("membership: exchange of proposed acts", "device", device.Short(), "err", err)
 	}
 	p.conclude()
@@ -72,15 +62,9 @@ func (p *Project) exchangeActs(ctx context.Context, host *p2p.Host, device ident
 }
 
 func (p *Project) leadActs(rw io.ReadWriter, device identity.DeviceID) error {
-	if err := send(rw, p.actHello(device)); err != nil {
-		return err
-	}
 	var theirs actHello
-	if err := receive(rw, &theirs); err != nil {
-		return fmt.Errorf("%w: %w", ErrRefused, err)
-	}
-	if theirs.Project != p.id {
-		return fmt.Errorf("%w: another project in the answer", ErrProtocol)
+	if err := p.greet(rw, p.actHello(device), &theirs, &theirs.Project); err != nil {
+		return err
 	}
 	if err := p.absorbActs(rw, device); err != nil {
 		return err

@@ -7,8 +7,10 @@ import (
 	"io"
 	"time"
 
+	"github.com/studio-whip/collab/genesis"
 	"github.com/studio-whip/collab/governance"
 	"github.com/studio-whip/collab/identity"
+	"github.com/studio-whip/collab/internal/p2p"
 )
 
 // Pull exchanges events with a connected member: afterwards both hold the union of what they held before, as well as
@@ -41,15 +43,8 @@ func (p *Project) exchange(ctx context.Context, device identity.DeviceID, news [
 	if err := p.exchangeRoots(ctx, host, device); err != nil {
 		return fmt.Errorf("membership: exchange with %s: %w", device.Short(), err)
 	}
-	s, err := host.Open(ctx, device, protocolEvents)
+	err := onStream(ctx, host, device, protocolEvents, func(s *p2p.Stream) error { return p.lead(s, device, news) })
 	if err != nil {
-		return err
-	}
-	defer s.Close()
-	defer context.AfterFunc(ctx, func() { _ = s.Reset() })()
-	_ = s.SetDeadline(time.Now().Add(exchangeTime))
-	if err := p.lead(s, device, news); err != nil {
-		_ = s.Reset()
 		if ctx.Err() != nil {
 			err = fmt.Errorf("%w: %w", context.Cause(ctx), err)
 		}
@@ -59,21 +54,44 @@ func (p *Project) exchange(ctx context.Context, device identity.DeviceID, news [
 	return nil
 }
 
-// lead is the side that opened the stream: hello, then the other's hello and batches, then ours, then its last word.
-func (p *Project) lead(rw io.ReadWriter, device identity.DeviceID, news []governance.EventID) error {
-	h := p.hello(news)
-	if err := send(rw, h); err != nil {
+// onStream runs fn on a stream of an exchange that it opens to a device, for at most exchangeTime.
+func onStream(ctx context.Context, host *p2p.Host, device identity.DeviceID, protocol string, fn func(*p2p.Stream) error) error {
+	s, err := host.Open(ctx, device, protocol)
+	if err != nil {
 		return err
 	}
-	var theirs hello
-	if err := receive(rw, &theirs); err != nil {
+	defer s.Close()
+	defer context.AfterFunc(ctx, func() { _ = s.Reset() })()
+	_ = s.SetDeadline(time.Now().Add(exchangeTime))
+	if err := fn(s); err != nil {
+		_ = s.Reset()
+		return err
+	}
+	return nil
+}
+
+// greet sends the hello of the side that opened a stream and reads the other's, which must be of this project.
+func (p *Project) greet(rw io.ReadWriter, ours, theirs checker, project *genesis.ProjectID) error {
+	if err := send(rw, ours); err != nil {
+		return err
+	}
+	if err := receive(rw, theirs); err != nil {
 		if errors.Is(err, ErrProtocol) {
 			return err
 		}
 		return fmt.Errorf("%w: %w", ErrRefused, err)
 	}
-	if theirs.Project != p.id {
+	if *project != p.id {
 		return fmt.Errorf("%w: another project in the answer", ErrProtocol)
+	}
+	return nil
+}
+
+// lead is the side that opened the stream: hello, then the other's hello and batches, then ours, then its last word.
+func (p *Project) lead(rw io.ReadWriter, device identity.DeviceID, news []governance.EventID) error {
+	var theirs hello
+	if err := p.greet(rw, p.hello(news), &theirs, &theirs.Project); err != nil {
+		return err
 	}
 	if err := p.absorb(rw, device); err != nil {
 		return err

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"time"
 
 	"github.com/studio-whip/collab/genesis"
 	"github.com/studio-whip/collab/identity"
@@ -54,30 +53,16 @@ func (r *Registry) serveRoots(_ context.Context, s *p2p.Stream) {
 // exchangeRoots brings the root's records, proposals and offers up to date with a device. Events come after them, because
 // they name records.
 func (p *Project) exchangeRoots(ctx context.Context, host *p2p.Host, device identity.DeviceID) error {
-	s, err := host.Open(ctx, device, protocolRoots)
-	if err != nil {
-		return err
-	}
-	defer s.Close()
-	defer context.AfterFunc(ctx, func() { _ = s.Reset() })()
-	_ = s.SetDeadline(time.Now().Add(exchangeTime))
-	if err := p.leadRoots(s, device); err != nil {
-		_ = s.Reset()
+	if err := onStream(ctx, host, device, protocolRoots, func(s *p2p.Stream) error { return p.leadRoots(s, device) }); err != nil {
 		return fmt.Errorf("root records: %w", err)
 	}
 	return nil
 }
 
 func (p *Project) leadRoots(rw io.ReadWriter, device identity.DeviceID) error {
-	if err := send(rw, p.rootHello()); err != nil {
-		return err
-	}
 	var theirs rootHello
-	if err := receive(rw, &theirs); err != nil {
-		return fmt.Errorf("%w: %w", ErrRefused, err)
-	}
-	if theirs.Project != p.id {
-		return fmt.Errorf("%w: another project in the answer", ErrProtocol)
+	if err := p.greet(rw, p.rootHello(), &theirs, &theirs.Project); err != nil {
+		return err
 	}
 	if err := p.absorbRoots(rw, device); err != nil {
 		return err
