@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/studio-whip/collab/governance"
+	"github.com/studio-whip/collab/internal/wire"
 	"github.com/studio-whip/collab/sync/membership"
 )
 
@@ -23,7 +24,7 @@ func (s *Session) act(ctx context.Context, doing string, kind governance.Kind, b
 	return nil
 }
 
-// actProposals are the acts that several managers must sign.
+// actProposals are the acts that several managers, or several holders of the root, must sign.
 type actProposals struct{ *Session }
 
 func (a actProposals) open() []Proposal {
@@ -36,7 +37,7 @@ func (a actProposals) open() []Proposal {
 
 func actProposal(x membership.Act) Proposal {
 	p := Proposal{
-		ID: ProposalID(x.ID), Target: x.Subject, By: x.By, Reason: x.Note, For: x.Approved,
+		ID: ProposalID(x.ID), AsRoot: x.AsRoot, Target: x.Subject, By: x.By, Reason: x.Note, For: x.Approved,
 		Needed: max(0, x.Needed-len(x.Approved)), Mine: x.Mine, Ends: x.Expires,
 	}
 	switch b := x.Body.(type) {
@@ -50,18 +51,23 @@ func actProposal(x membership.Act) Proposal {
 		p.Kind = ProposalDeviceRemoval
 	case *governance.LiftQuarantine:
 		p.Kind = ProposalDeviceLift
+		if b.Device == nil {
+			p.Kind = ProposalLift
+		}
 	case *governance.Endorse:
 		p.Kind, p.Events = ProposalEndorse, b.Events
 	}
 	return p
 }
 
-func (a actProposals) vote(ctx context.Context, id ProposalID, approve bool, _ []Custodian) (bool, error) {
+func (a actProposals) vote(ctx context.Context, id ProposalID, approve bool, from []Custodian) (bool, error) {
 	acts, me := a.membership.Acts(), a.node.self.Device.Member
 	k := slices.IndexFunc(acts, func(x membership.Act) bool { return ProposalID(x.ID) == id })
 	switch {
 	case k < 0:
 		return false, nil
+	case approve && acts[k].AsRoot:
+		return true, a.denied("sign as the root", a.membership.SignAct(ctx, acts[k].ID, from))
 	case approve:
 		return true, a.denied("agree to a proposal", a.membership.ApproveAct(ctx, acts[k].ID))
 	case slices.Contains(acts[k].Approved, me):
@@ -82,45 +88,18 @@ func (s *Session) Endorse(ctx context.Context, events ...EventID) error {
 	if err := s.alive(); err != nil {
 		return err
 	}
+	body, err := endorsement(events)
+	if err != nil {
+		return wrap("endorse", err)
+	}
+	return s.act(ctx, "endorse", governance.KindEndorse, body, "")
+}
+
+func endorsement(events []EventID) (*governance.Endorse, error) {
 	if len(events) == 0 || len(events) > governance.MaxEndorsed {
-		return fmt.Errorf("collab: endorse: %d events; name between 1 and %d", len(events), governance.MaxEndorsed)
+		return nil, fmt.Errorf("%d events; name between 1 and %d", len(events), governance.MaxEndorsed)
 	}
-	id, err := s.membership.Endorse(ctx, events...)
-	if err == nil && !id.IsZero() {
-		return &PendingError{Proposal: ProposalID(id)}
-	}
-	return s.denied("endorse", err)
-}
-
-// SetRole is [Session.SetRole] on the root's authority: for a project whose managers are gone or cannot agree. It needs
-// no other manager, and no role of its caller. It fails with [ErrDenied] too if the root has several holders, as one key is not enough then.
-func (a *Authority) SetRole(who MemberID, r Role) error {
-	s := a.session
-	if err := s.alive(); err != nil {
-		return err
-	}
-	doing := fmt.Sprintf("give %s the role %s as the root", who.Short(), r)
-	kind, body, err := s.roleChange(who, r)
-	if err != nil {
-		return wrap(doing, err)
-	}
-	_, err = s.membership.ActAsRoot(s.node.life, kind, body, a)
-	return s.denied(doing, err)
-}
-
-// Revoke is [Session.Revoke] on the root's authority, as [Authority.SetRole].
-func (a *Authority) Revoke(who MemberID, reason string) error {
-	s := a.session
-	if err := s.alive(); err != nil {
-		return err
-	}
-	doing := fmt.Sprintf("remove %s as the root", who.Short())
-	body, err := s.removal(who, reason)
-	if err != nil {
-		return wrap(doing, err)
-	}
-	_, err = s.membership.ActAsRoot(s.node.life, governance.KindRevoke, body, a)
-	return s.denied(doing, err)
+	return &governance.Endorse{Events: wire.SortIDs(slices.Clone(events))}, nil
 }
 
 // What governance asks of the documents. Until the session is up there is no answer, and it asks again.

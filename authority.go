@@ -17,7 +17,7 @@ type Authority struct {
 	session *Session
 }
 
-// PendingError says that an act was proposed and waits for others: see [Session.Vote].
+// PendingError says that an act was proposed and waits for others to agree, or to sign it: see [Session.Vote].
 type PendingError struct{ Proposal ProposalID }
 
 func (e *PendingError) Error() string {

@@ -39,10 +39,18 @@ func (s *Session) LiftSuspension(ctx context.Context, id DeviceID) error {
 		return err
 	}
 	doing := "lift the suspension of device " + id.Short()
-	if d, ok := s.membership.State().Device(id); ok && !d.Suspended {
-		return fmt.Errorf("%w: %s: it is not suspended", ErrNoChange, doing)
+	body, err := s.suspensionLift(id)
+	if err != nil {
+		return wrap(doing, err)
 	}
-	return s.act(ctx, doing, governance.KindLiftQuarantine, &governance.LiftQuarantine{Device: &id}, "")
+	return s.act(ctx, doing, governance.KindLiftQuarantine, body, "")
+}
+
+func (s *Session) suspensionLift(id DeviceID) (*governance.LiftQuarantine, error) {
+	if d, ok := s.membership.State().Device(id); ok && !d.Suspended {
+		return nil, fmt.Errorf("%w: it is not suspended", ErrNoChange)
+	}
+	return &governance.LiftQuarantine{Device: &id}, nil
 }
 
 // RemoveDevice ends one device's access: what [Session.Revoke] is for a member, with all that is said there of keys and edits.
@@ -58,17 +66,25 @@ func (s *Session) RemoveDevice(ctx context.Context, id DeviceID, stolen bool) er
 		return err
 	}
 	doing := "remove device " + id.Short()
+	body, err := s.deviceRemoval(id, stolen)
+	if err != nil {
+		return wrap(doing, err)
+	}
+	return s.act(ctx, doing, governance.KindDeviceRemove, body, "")
+}
+
+func (s *Session) deviceRemoval(id DeviceID, stolen bool) (*governance.DeviceRemove, error) {
 	if d, ok := s.membership.State().Device(id); !ok || !d.Live {
-		return fmt.Errorf("%w: %s: it has no place in the project", ErrNoChange, doing)
+		return nil, fmt.Errorf("%w: it has no place in the project", ErrNoChange)
 	}
 	if id == s.node.self.Device.ID {
-		return wrap(doing, &DeniedError{Kind: governance.KindDeviceRemove, Reason: governance.ReasonSubject})
+		return nil, &DeniedError{Kind: governance.KindDeviceRemove, Reason: governance.ReasonSubject}
 	}
 	body := &governance.DeviceRemove{Device: id}
 	if stolen {
 		body.Stolen = 1
 	}
-	return s.act(ctx, doing, governance.KindDeviceRemove, body, "")
+	return body, nil
 }
 
 // devicesChanged tells of devices that were caught signing two things in one place.

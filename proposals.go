@@ -49,6 +49,7 @@ func (k ProposalKind) String() string {
 type Proposal struct {
 	ID      ProposalID
 	Kind    ProposalKind
+	AsRoot  bool       // it is done on the root's authority: its holders sign it, with their root keys
 	Target  MemberID   // whom it is about; zero for the root
 	Role    Role       // that he would have, if it is about a role
 	Reason  string     // for people
@@ -100,11 +101,12 @@ func (s *Session) proposals() []Proposal {
 }
 
 // Vote supports a proposal: it signs what [Proposal] shows. Once nothing is missing it is in force everywhere, without
-// anybody doing more. With approve false a vote that was given for a quarantine, or for what several managers must sign, is taken back; any
-// other proposal is put away here, and not shown again while the session lives: others are not told.
+// anybody doing more. With approve false a vote that was given for a quarantine, or for what several managers or holders of the root must
+// sign, is taken back; any other proposal is put away here, and not shown again while the session lives: others are not told.
 //
-// The root is signed with the owner's root key, whose shares are asked of from: the custodians of the key that the owner
-// holds, of the one that he has offered, or of both. Other proposals are signed by this device, and from is not looked at.
+// The root, and what is done on its authority ([Proposal.AsRoot]), is signed with the owner's root key, whose shares are asked of from: the custodians of the key that the owner
+// holds, of the one that he has offered, or of both. Such a signature is out once it is given: programs that keep to it heed that it is taken back, a changed one of
+// who proposed the act need not. Other proposals are signed by this device, and from is not looked at.
 //
 // It fails with [ErrNoProposal]; with [ErrDenied], and *[DeniedError], if the owner has no say in it, has signed another root
 // proposal that this one does not withdraw, or if who brought it is no member any more; with [ErrQuarantined]; or with

@@ -53,6 +53,7 @@ type Draft struct {
 	Aseq      uint64
 	Parents   []EventID
 	Cosigners []Cosigner
+	Holders   []identity.MemberID // of the root, who may sign; see [Log.DraftAsRoot]
 	Body      []byte
 
 	event *Event
@@ -93,7 +94,7 @@ func ParseDraft(core []byte) (*Draft, error) {
 func draftOf(ev *Event) *Draft {
 	return &Draft{
 		ID: ev.ID, Core: ev.core, Kind: ev.Kind, Author: ev.Device, Aseq: ev.Aseq, Parents: ev.Parents,
-		Cosigners: ev.Cosigners, Body: ev.Body, event: ev,
+		Cosigners: ev.Cosigners, Holders: ev.Holders, Body: ev.Body, event: ev,
 	}
 }
 
@@ -220,6 +221,10 @@ func DecodeTerms(kind Kind, raw []byte) (any, error) {
 // Subject returns whom an act would be about on the current heads, zero if it is about nobody, somebody unknown, or several.
 func (l *Log) Subject(content any) identity.MemberID {
 	switch b := content.(type) {
+	case *Admit:
+		if id, err := identity.ParseIdentityCert(b.Identity); err == nil {
+			return id.Member()
+		}
 	case *RoleGrant:
 		return b.Member
 	case *RoleDrop:

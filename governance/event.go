@@ -60,7 +60,7 @@ type Event struct {
 	Depth     uint64              // 1 + the greatest depth of the parents
 	Root      genesis.RootID      // version of the root record that it rests on
 	Cosigners []Cosigner          // ascending by device
-	Holders   []identity.MemberID // root holders who signed, ascending; then it is a root act
+	Holders   []identity.MemberID // root holders who may sign, ascending: all have, or as many as must; then it is a root act
 	Body      []byte              // see [DecodeBody]
 	THint     *uint64             // Unix seconds by the author's clock; for people, never for replay
 	Raw       []byte              // the signed event as it travels
@@ -100,8 +100,9 @@ func parseEvent(raw []byte) (*Event, error) {
 	if want := 1 + len(e.Cosigners) + len(e.Holders); len(signed.Sigs) != want {
 		return nil, fmt.Errorf("%w: %d signatures, need %d", ErrEvent, len(signed.Sigs), want)
 	}
-	for _, s := range signed.Sigs {
-		if len(s) != sign.SignatureSize {
+	for i, s := range signed.Sigs {
+		blank := len(s) == 0 && i > len(e.Cosigners) // a root holder who has not signed
+		if len(s) != sign.SignatureSize && !blank {
 			return nil, fmt.Errorf("%w: signature of %d bytes, need %d", ErrEvent, len(s), sign.SignatureSize)
 		}
 	}

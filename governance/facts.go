@@ -283,16 +283,41 @@ func (l *Log) verify(e *entry) error {
 	return l.verifyHolders(ev)
 }
 
-// verifyHolders checks the signatures of the root holders.
+// verifyHolders checks the signatures of the root holders. Some may be blank if the others are as many as must sign: then
+// it does not matter for what comes of the event which of them a copy has.
 func (l *Log) verifyHolders(ev *Event) error {
+	signed := 0
 	for i, m := range ev.Holders {
-		key, err := l.holderKey(ev.Root, m)
-		if err != nil {
+		sig := ev.sigs[1+len(ev.Cosigners)+i]
+		if len(sig) == 0 {
+			continue
+		}
+		if err := l.verifyHolder(ev, m, sig); err != nil {
 			return err
 		}
-		if err := key.Verify(sign.EventRoot, ev.core, ev.sigs[1+len(ev.Cosigners)+i]); err != nil {
-			return fmt.Errorf("root holder %s: %w", m.Short(), err)
+		signed++
+	}
+	if signed == len(ev.Holders) {
+		return nil
+	}
+	if r := l.h.roots.known[ev.Root]; r == nil || signed < int(r.Policy.Threshold) {
+		return fmt.Errorf("%w: %d of %d root holders have signed, too few to leave one out", ErrEvent, signed, len(ev.Holders))
+	}
+	for _, m := range ev.Holders {
+		if _, err := l.holderKey(ev.Root, m); err != nil {
+			return err
 		}
+	}
+	return nil
+}
+
+func (l *Log) verifyHolder(ev *Event, m identity.MemberID, sig []byte) error {
+	key, err := l.holderKey(ev.Root, m)
+	if err != nil {
+		return err
+	}
+	if err := key.Verify(sign.EventRoot, ev.core, sig); err != nil {
+		return fmt.Errorf("root holder %s: %w", m.Short(), err)
 	}
 	return nil
 }
@@ -313,7 +338,7 @@ func (l *Log) holderKey(root genesis.RootID, m identity.MemberID) (*sign.PublicK
 	return nil, fmt.Errorf("%w: %s holds no part of the root", ErrEvent, m.Short())
 }
 
-// distinctKeys counts the root holders who signed by the bytes of their keys.
+// distinctKeys counts the root holders who are listed by the bytes of their keys.
 func (l *Log) distinctKeys(ev *Event) int {
 	seen := map[string]bool{}
 	for _, m := range ev.Holders {

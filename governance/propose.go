@@ -28,6 +28,7 @@ type ProposeOption func(*proposal)
 type proposal struct {
 	cosigners []Author
 	holders   []HolderSigner
+	listed    []identity.MemberID // root holders who may sign later, ascending; see DraftAsRoot
 	hint      *uint64
 }
 
@@ -119,6 +120,7 @@ func (l *Log) draft(a Author, kind Kind, content any, p *proposal) eventCore {
 	for _, s := range p.holders {
 		c.Holders = append(c.Holders, s.Member())
 	}
+	c.Holders = append(c.Holders, p.listed...)
 	return c
 }
 

@@ -41,17 +41,23 @@ func (b *actBatch) check() error {
 	return nil
 }
 
-// serveActs answers a manager's exchange of proposed acts.
+// serveActs answers a manager's or holder's exchange of proposed acts.
 func (r *Registry) serveActs(_ context.Context, s *p2p.Stream) {
 	var h actHello
 	named := func() genesis.ProjectID { return h.Project }
 	r.serveExchange(s, "proposed acts", &h, named, func(p *Project) error { return p.followActs(s, s.Device(), &h) })
 }
 
-// exchangeActs brings the proposed acts up to date with a manager's device. Events come before them, because they name
+// sharesActs reports whether a device and this one may decide acts together: as managers, or as holders of the root.
+func (p *Project) sharesActs(device identity.DeviceID) bool {
+	self := p.self.Device.ID
+	return p.mayPropose(self) && p.mayPropose(device) || p.holdsRoot(self) && p.holdsRoot(device)
+}
+
+// exchangeActs brings the proposed acts up to date with a device that may decide on them too. Events come before them, because they name
 // events; nothing that went well before fails because of them.
 func (p *Project) exchangeActs(ctx context.Context, host *p2p.Host, device identity.DeviceID) {
-	if !p.mayPropose(p.self.Device.ID) || !p.mayPropose(device) {
+	if !p.sharesActs(device) {
 		return
 	}
 	if err := onStream(ctx, host, device, protocolActs, func(s *p2p.Stream) error { return p.leadActs(s, device) }); err != nil {
@@ -76,8 +82,8 @@ func (p *Project) leadActs(rw io.ReadWriter, device identity.DeviceID) error {
 }
 
 func (p *Project) followActs(rw io.ReadWriter, device identity.DeviceID, theirs *actHello) error {
-	if !p.mayPropose(device) {
-		return fmt.Errorf("%w: %s is no manager's", ErrNotMember, device.Short())
+	if !p.sharesActs(device) {
+		return fmt.Errorf("%w: %s is no manager's or holder's", ErrNotMember, device.Short())
 	}
 	if err := send(rw, p.actHello(device)); err != nil {
 		return err
@@ -117,14 +123,14 @@ func (p *Project) actsFor(device identity.DeviceID) []*openAct {
 	}
 	var out []*openAct
 	for _, o := range p.acts {
-		if !p.ended(o.actRecord) && !(reduces(o.Kind) && p.events.Subject(o.content) == d.Member) {
+		if p.maySpeak(device, o.actRecord) && !p.ended(o.actRecord) && !(reduces(o.Kind) && p.events.Subject(o.content) == d.Member) {
 			out = append(out, o)
 		}
 	}
 	return out
 }
 
-// answerActs sends what a peer lacks, by its hello. It stops when the peer is no manager any more.
+// answerActs sends what a peer lacks, by its hello. It stops when the peer has no part in it any more.
 func (p *Project) answerActs(w io.Writer, device identity.DeviceID, theirs *actHello) error {
 	had := map[wire.ID]bool{}
 	for _, id := range theirs.Have {
@@ -154,8 +160,8 @@ func (p *Project) answerActs(w io.Writer, device identity.DeviceID, theirs *actH
 			b.Votes = append(b.Votes, votes[0])
 		}
 		b.Last = len(proposals)+len(votes) == 0
-		if !p.mayPropose(device) {
-			return fmt.Errorf("%w: %s is no manager's", ErrNotMember, device.Short())
+		if !p.sharesActs(device) {
+			return fmt.Errorf("%w: %s is no manager's or holder's", ErrNotMember, device.Short())
 		}
 		if err := send(w, b); err != nil || b.Last {
 			return err
@@ -176,8 +182,8 @@ func (p *Project) absorbActs(r io.Reader, device identity.DeviceID) error {
 		if err := receive(r, &b); err != nil {
 			return err
 		}
-		if !p.mayPropose(device) {
-			return fmt.Errorf("%w: %s is no manager's", ErrNotMember, device.Short())
+		if !p.sharesActs(device) {
+			return fmt.Errorf("%w: %s is no manager's or holder's", ErrNotMember, device.Short())
 		}
 		taken, err := p.takeActs(&b)
 		fresh = fresh || taken

@@ -1,7 +1,10 @@
 package membership
 
 import (
+	"bytes"
+	"cmp"
 	"fmt"
+	"slices"
 
 	"github.com/studio-whip/collab/crypto/derive"
 	"github.com/studio-whip/collab/crypto/sign"
@@ -20,7 +23,7 @@ func (id ActID) Short() string { return wire.ID(id).Short() }
 // IsZero reports whether id names nothing.
 func (id ActID) IsZero() bool { return wire.ID(id).IsZero() }
 
-// actCore proposes an act that other managers have to sign as well.
+// actCore proposes an act that other managers have to sign as well, or other holders of the root.
 type actCore struct {
 	wire.Head
 	Project genesis.ProjectID    `cbor:"3,keyasint"`
@@ -30,13 +33,16 @@ type actCore struct {
 	Since   []governance.EventID `cbor:"7,keyasint"` // newest events that the proposer knew, ascending
 	Expires uint64               `cbor:"8,keyasint"` // Unix seconds; honest managers sign nothing later
 	Note    string               `cbor:"9,keyasint"` // for people
+
+	Draft []byte `cbor:"10,keyasint,omitempty"` // of a root act: the event's core, which holders sign
 }
 
-// actRecord is a signed proposal. It is its author's vote as well.
+// actRecord is a signed proposal. A manager's is his vote as well.
 type actRecord struct {
 	actCore
 	id      ActID
-	content any // pointer to the body that the terms decode to
+	content any               // pointer to the body that the terms decode to
+	draft   *governance.Draft // of a root act, else nil
 	raw     []byte
 	core    []byte
 	sig     []byte
@@ -51,29 +57,53 @@ func newActRecord(keys *identity.DeviceKeys, c actCore) (*actRecord, error) {
 // parseActRecord reads a proposal and checks its form. Whether the device signed it, verify says.
 func parseActRecord(raw []byte) (*actRecord, error) {
 	var c actCore
-	core, sig, err := parseSigned(raw, &c, maxActRecord)
+	core, sig, err := parseSigned(raw, &c, maxActRecord+governance.MaxEventCore)
 	if err == nil {
-		err = c.check()
+		err = c.check(len(raw))
 	}
-	var content any
+	r := &actRecord{actCore: c, id: ActID(derive.ID(string(sign.ActProposal), core)), raw: raw, core: core, sig: sig}
 	if err == nil {
-		content, err = governance.DecodeTerms(c.Kind, c.Terms)
+		r.content, err = governance.DecodeTerms(c.Kind, c.Terms)
+	}
+	if err == nil && len(c.Draft) > 0 {
+		r.draft, err = c.readDraft()
 	}
 	if err != nil {
 		return nil, fmt.Errorf("membership: proposed act: %w", err)
 	}
-	return &actRecord{
-		actCore: c, id: ActID(derive.ID(string(sign.ActProposal), core)), content: content, raw: raw, core: core, sig: sig,
-	}, nil
+	return r, nil
 }
 
-func (c *actCore) check() error {
+// readDraft reads the draft of a root act and checks that it is what is proposed.
+func (c *actCore) readDraft() (*governance.Draft, error) {
+	d, err := governance.ParseDraft(c.Draft)
+	if err != nil {
+		return nil, err
+	}
+	content, err := d.Content()
+	if err != nil {
+		return nil, err
+	}
+	terms, err := governance.Terms(d.Kind, content)
+	if err != nil {
+		return nil, err
+	}
+	if d.Kind != c.Kind || d.Author != c.Device || !bytes.Equal(terms, c.Terms) || !slices.Equal(d.Parents, c.Since) ||
+		len(d.Cosigners) > 0 || len(d.Holders) == 0 {
+		return nil, fmt.Errorf("%w: the draft is not what is proposed", wire.ErrMalformed)
+	}
+	return d, nil
+}
+
+func (c *actCore) check(size int) error {
 	if err := c.Head.Check(); err != nil {
 		return err
 	}
 	switch {
-	case !proposable(c.Kind):
-		return fmt.Errorf("%w: %v is not decided by several managers", wire.ErrMalformed, c.Kind)
+	case size > maxActRecord+len(c.Draft):
+		return fmt.Errorf("%w: %d bytes, %d of them a draft", wire.ErrTooLarge, size, len(c.Draft))
+	case !proposable(c.Kind, len(c.Draft) > 0):
+		return fmt.Errorf("%w: %v is not decided by several", wire.ErrMalformed, c.Kind)
 	case len(c.Terms) > maxActTerms:
 		return fmt.Errorf("%w: terms of %d bytes", wire.ErrTooLarge, len(c.Terms))
 	case len(c.Since) == 0 || len(c.Since) > maxActSince || !wire.SortedIDs(c.Since):
@@ -82,13 +112,15 @@ func (c *actCore) check() error {
 	return wire.CheckText(c.Note, MaxActNote)
 }
 
-// proposable reports whether acts of a kind are proposed to other managers. Checkpoints are not: devices agree on them
-// without people.
-func proposable(k governance.Kind) bool {
+// proposable reports whether acts of a kind are proposed to other managers, or holders of the root. Checkpoints are not:
+// devices agree on them without people. Nor are invites and what else a single manager does: the root names one.
+func proposable(k governance.Kind, asRoot bool) bool {
 	switch k {
 	case governance.KindRoleGrant, governance.KindRoleDrop, governance.KindRevoke, governance.KindDeviceRemove,
 		governance.KindEndorse, governance.KindLiftQuarantine:
 		return true
+	case governance.KindAdmit: // managers let people in by invites
+		return asRoot
 	}
 	return false
 }
@@ -97,7 +129,8 @@ func (r *actRecord) verify(dk *sign.PublicKey) error {
 	return dk.Verify(sign.ActProposal, r.core, r.sig)
 }
 
-// voteCore is a manager's word on a proposed act. Of a member's votes the one with the greatest number stands.
+// voteCore is a manager's word on a proposed act, or a holder's on a root act. Of a member's votes the one with the greatest
+// number stands.
 type voteCore struct {
 	wire.Head
 	Project genesis.ProjectID `cbor:"3,keyasint"`
@@ -105,6 +138,41 @@ type voteCore struct {
 	Device  identity.DeviceID `cbor:"5,keyasint"`
 	N       uint64            `cbor:"6,keyasint"` // Unix seconds, or one more than the member's last
 	Approve uint8             `cbor:"7,keyasint"` // 0: an approval is withdrawn
+
+	Holder    *identity.MemberID `cbor:"8,keyasint,omitempty"` // on a root act: whose word it is,
+	Signature []byte             `cbor:"9,keyasint,omitempty"` // and the holder's signature of the draft, if it approves
+}
+
+func (c *voteCore) check() error {
+	if err := c.Head.Check(); err != nil {
+		return err
+	}
+	signs := c.Holder != nil && c.Approve == 1
+	switch {
+	case c.N == 0 || c.Approve > 1:
+		return fmt.Errorf("%w: number %d, approve %d", wire.ErrMalformed, c.N, c.Approve)
+	case signs && len(c.Signature) != sign.SignatureSize, !signs && len(c.Signature) > 0:
+		return fmt.Errorf("%w: approve %d with a signature of %d bytes", wire.ErrMalformed, c.Approve, len(c.Signature))
+	}
+	return nil
+}
+
+// voice is who speaks in a vote: a device for its owner, or for a holder of the root, who may be somebody else.
+type voice struct {
+	device identity.DeviceID
+	holder identity.MemberID // zero on acts of managers
+}
+
+func (c *voteCore) voice() voice {
+	v := voice{device: c.Device}
+	if c.Holder != nil {
+		v.holder = *c.Holder
+	}
+	return v
+}
+
+func (v voice) compare(with voice) int {
+	return cmp.Or(bytes.Compare(v.device[:], with.device[:]), bytes.Compare(v.holder[:], with.holder[:]))
 }
 
 type voteRecord struct {
@@ -125,10 +193,7 @@ func parseVoteRecord(raw []byte) (*voteRecord, error) {
 	var c voteCore
 	core, sig, err := parseSigned(raw, &c, maxVoteRecord)
 	if err == nil {
-		err = c.Head.Check()
-	}
-	if err == nil && (c.N == 0 || c.Approve > 1) {
-		err = fmt.Errorf("%w: number %d, approve %d", wire.ErrMalformed, c.N, c.Approve)
+		err = c.check()
 	}
 	if err != nil {
 		return nil, fmt.Errorf("membership: vote on an act: %w", err)
@@ -168,4 +233,4 @@ type storedAct struct {
 	Declined bool     `cbor:"3,keyasint"` // this device's owner does not want to see it
 }
 
-const maxStoredAct = maxActRecord + (maxVotes+1)*maxVoteRecord
+const maxStoredAct = maxActRecord + governance.MaxEventCore + (maxVotes+1)*maxVoteRecord

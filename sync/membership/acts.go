@@ -18,13 +18,14 @@ import (
 // openAct is a proposed act that is known here, with the votes on it.
 type openAct struct {
 	*actRecord
-	votes    map[identity.DeviceID]*voteRecord
+	votes    map[voice]*voteRecord
 	declined bool
 }
 
-// Act is an act that managers are asked to agree on.
+// Act is an act that managers are asked to agree on, or holders of the root.
 type Act struct {
 	ID       ActID
+	AsRoot   bool // holders of the root sign it: [Project.SignAct]
 	Kind     governance.Kind
 	Body     any               // as [governance.DecodeBody] returns it, without cuts and key; must not be changed
 	Subject  identity.MemberID // whom it is about, zero if nobody
@@ -55,18 +56,34 @@ func (p *Project) Acts() []Act {
 
 // describe says how a proposed act stands, and whether it is open. p.mu is held.
 func (p *Project) describe(o *openAct) (Act, bool) {
-	s, err := p.events.Signers(p.self.Device.ID, o.Kind, o.content)
+	s, err := p.signersOf(o)
 	if err != nil || p.ended(o.actRecord) {
 		return Act{}, false
 	}
 	d, _ := p.State().Device(o.Device)
 	x := Act{
-		Kind: o.Kind, Body: o.content, Subject: p.events.Subject(o.content), By: d.Member, Note: o.Note, Needed: s.Need,
+		AsRoot: o.draft != nil, Kind: o.Kind, Body: o.content, Subject: p.events.Subject(o.content), By: d.Member, Note: o.Note, Needed: s.Need,
 		Expires: time.Unix(int64(o.Expires), 0), Approved: p.approved(o, s.Members),
 	}
 	me := p.self.Device.Member
-	x.Mine = len(x.Approved) < s.Need && p.mayPropose(p.self.Device.ID) && slices.Contains(s.Members, me) && !slices.Contains(x.Approved, me)
+	x.Mine = len(x.Approved) < s.Need && p.maySpeak(p.self.Device.ID, o.actRecord) && slices.Contains(s.Members, me) && !slices.Contains(x.Approved, me)
 	return x, true
+}
+
+// signersOf says how many must sign a proposed act, and who may. p.mu is held.
+func (p *Project) signersOf(o *openAct) (governance.Signers, error) {
+	if o.draft != nil {
+		return holdersOf(p.events.Root()), nil
+	}
+	return p.events.Signers(p.self.Device.ID, o.Kind, o.content)
+}
+
+// maySpeak reports whether a device may propose an act or vote on it.
+func (p *Project) maySpeak(d identity.DeviceID, r *actRecord) bool {
+	if r.draft != nil {
+		return p.holdsRoot(d)
+	}
+	return p.mayPropose(d)
 }
 
 // mayPropose reports whether a device may propose acts and vote on them: a manager's, that has not lost its authority.
@@ -75,7 +92,7 @@ func (p *Project) mayPropose(d identity.DeviceID) bool { return p.State().May(d,
 // ended reports whether a proposal has come to its end: by time, because who made it may not any more, or because the
 // standing of whom it is about has changed. p.mu is held.
 func (p *Project) ended(r *actRecord) bool {
-	if p.expired(r) || !p.mayPropose(r.Device) {
+	if p.expired(r) || !p.maySpeak(r.Device, r) || r.draft != nil && p.events.CheckAsRoot(r.draft) != nil {
 		return true
 	}
 	overtaken, err := p.events.Overtaken(r.content, r.Since)
@@ -90,6 +107,9 @@ func (p *Project) expired(r *actRecord) bool {
 // may still speak for him. People agree to what is to be done, so votes on another proposal of the same count too. p.mu
 // is held.
 func (p *Project) approved(o *openAct, may []identity.MemberID) []identity.MemberID {
+	if o.draft != nil {
+		return wire.SortIDs(slices.Collect(maps.Keys(p.signaturesOn(o))))
+	}
 	newest := map[identity.MemberID]*voteRecord{}
 	hear := func(v *voteRecord) {
 		d, ok := p.State().Device(v.Device)
@@ -98,7 +118,7 @@ func (p *Project) approved(o *openAct, may []identity.MemberID) []identity.Membe
 		}
 	}
 	for _, same := range p.acts {
-		if same.Kind != o.Kind || !bytes.Equal(same.Terms, o.Terms) || same != o && p.ended(same.actRecord) {
+		if !same.sameAs(o) || same != o && p.ended(same.actRecord) {
 			continue
 		}
 		hear(&voteRecord{voteCore: voteCore{Device: same.Device, Approve: 1}}) // who proposes approves, until he says otherwise
@@ -115,6 +135,11 @@ func (p *Project) approved(o *openAct, may []identity.MemberID) []identity.Membe
 	return wire.SortIDs(out)
 }
 
+// sameAs reports whether two proposals are to do the same, on the same authority.
+func (o *openAct) sameAs(x *openAct) bool {
+	return o.Kind == x.Kind && bytes.Equal(o.Terms, x.Terms) && (o.draft == nil) == (x.draft == nil)
+}
+
 // ProposeAct makes an event of this device if it may do so alone, as [Project.Propose] does; the id is zero then. If other
 // managers must sign as well, the act is recorded and they are told: it comes about once enough of them agree by
 // [Project.ApproveAct] and their devices meet. An act that is proposed already is approved instead.
@@ -129,7 +154,7 @@ func (p *Project) ProposeAct(ctx context.Context, kind governance.Kind, content 
 	if err := wire.CheckText(note, MaxActNote); err != nil {
 		return ActID{}, fmt.Errorf("membership: propose: note: %w", err)
 	}
-	content, err := termsOf(kind, content)
+	content, err := termsOf(kind, content, false)
 	if err != nil {
 		return ActID{}, fmt.Errorf("membership: propose: %w", err)
 	}
@@ -145,9 +170,9 @@ func (p *Project) ProposeAct(ctx context.Context, kind governance.Kind, content 
 }
 
 // termsOf returns a body of its own, without cuts and key.
-func termsOf(kind governance.Kind, content any) (any, error) {
-	if !proposable(kind) {
-		return nil, fmt.Errorf("%w: %v is not decided by several managers", governance.ErrUnknownKind, kind)
+func termsOf(kind governance.Kind, content any, asRoot bool) (any, error) {
+	if !proposable(kind, asRoot) {
+		return nil, fmt.Errorf("%w: %v is not decided by several", governance.ErrUnknownKind, kind)
 	}
 	terms, err := governance.Terms(kind, content)
 	if err != nil {
@@ -209,10 +234,8 @@ func (p *Project) ask(kind governance.Kind, content any, note string) (ActID, er
 	if err != nil {
 		return ActID{}, err
 	}
-	for _, id := range slices.SortedFunc(maps.Keys(p.acts), func(a, b ActID) int { return bytes.Compare(a[:], b[:]) }) {
-		if o := p.acts[id]; o.Kind == kind && bytes.Equal(o.Terms, terms) && !p.ended(o.actRecord) {
-			return id, p.vote(o, true)
-		}
+	if o := p.proposed(kind, terms, false); o != nil {
+		return o.id, p.vote(o, true)
 	}
 	now := p.reg.cfg.Now()
 	since := p.State().Heads()
@@ -226,9 +249,20 @@ func (p *Project) ask(kind governance.Kind, content any, note string) (ActID, er
 	if err := p.room(p.self.Device.Member); err != nil {
 		return ActID{}, err
 	}
-	o := &openAct{actRecord: r, votes: map[identity.DeviceID]*voteRecord{}}
+	o := &openAct{actRecord: r, votes: map[voice]*voteRecord{}}
 	p.acts[r.id] = o
 	return r.id, p.putAct(o)
+}
+
+// proposed returns an open proposal of an act, the one with the lowest id of several, or nil. p.mu is held.
+func (p *Project) proposed(kind governance.Kind, terms []byte, asRoot bool) *openAct {
+	for _, id := range slices.SortedFunc(maps.Keys(p.acts), func(a, b ActID) int { return bytes.Compare(a[:], b[:]) }) {
+		o := p.acts[id]
+		if o.Kind == kind && bytes.Equal(o.Terms, terms) && (o.draft != nil) == asRoot && !p.ended(o.actRecord) {
+			return o
+		}
+	}
+	return nil
 }
 
 // room fails with [ErrTooManyActs] if no further proposal of a member is kept. p.mu is held.
@@ -247,8 +281,8 @@ func (p *Project) room(of identity.MemberID) error {
 }
 
 // ApproveAct says that this device's owner agrees to a proposed act: his device will sign it, or make it, with those of
-// others who do. It fails with [ErrUnknownProposal], or with a [*governance.DeniedError] if the owner is no manager or the
-// act is about him.
+// others who do. It fails with [ErrUnknownProposal], or with a [*governance.DeniedError] if the owner is no manager, the
+// act is about him, or it is one of the root, which is signed by [Project.SignAct].
 func (p *Project) ApproveAct(ctx context.Context, id ActID) error { return p.speak(ctx, id, true) }
 
 // WithdrawAct takes an approval, or the proposal itself, back. What has come about stays. It fails as
@@ -263,6 +297,9 @@ func (p *Project) speak(ctx context.Context, id ActID, approve bool) error {
 	o, err := p.openedAct(id)
 	if err == nil {
 		err = p.mayVote(o)
+	}
+	if err == nil && approve && o.draft != nil {
+		err = &governance.DeniedError{Kind: o.Kind, Reason: governance.ReasonRootAct}
 	}
 	if err == nil {
 		err = p.vote(o, approve)
@@ -288,11 +325,13 @@ func (p *Project) openedAct(id ActID) (*openAct, error) {
 }
 
 func (p *Project) mayVote(o *openAct) error {
-	s, err := p.events.Signers(p.self.Device.ID, o.Kind, o.content)
+	s, err := p.signersOf(o)
 	switch {
 	case err != nil:
 		return err
-	case !p.mayPropose(p.self.Device.ID):
+	case o.draft != nil && !p.holdsRoot(p.self.Device.ID):
+		return &governance.DeniedError{Kind: o.Kind, Reason: governance.ReasonRootAct}
+	case !p.maySpeak(p.self.Device.ID, o.actRecord):
 		return &governance.DeniedError{Kind: o.Kind, Reason: governance.ReasonRole}
 	case !slices.Contains(s.Members, p.self.Device.Member):
 		return &governance.DeniedError{Kind: o.Kind, Reason: governance.ReasonSubject}
@@ -302,28 +341,52 @@ func (p *Project) mayVote(o *openAct) error {
 
 // vote records this device's vote. p.mu is held.
 func (p *Project) vote(o *openAct, approve bool) error {
-	n := uint64(max(p.reg.cfg.Now().Unix(), 1))
+	me := p.self.Device.Member
+	if o.draft != nil {
+		return p.cast(o, voteCore{Holder: &me})
+	}
+	c := voteCore{}
+	if approve {
+		c.Approve = 1
+	}
+	return p.cast(o, c)
+}
+
+// cast numbers a vote of this device, signs it and makes it durable. p.mu is held.
+func (p *Project) cast(o *openAct, c voteCore) error {
+	c.Project, c.Act, c.Device = p.id, o.id, p.self.Device.ID
+	c.N = uint64(max(p.reg.cfg.Now().Unix(), 1))
 	for _, same := range p.acts { // the member's last word on any proposal of the act, as approved hears them
-		if same.Kind != o.Kind || !bytes.Equal(same.Terms, o.Terms) {
+		if !same.sameAs(o) {
 			continue
 		}
 		for _, v := range same.votes {
-			if d, ok := p.State().Device(v.Device); ok && d.Member == p.self.Device.Member {
-				n = max(n, v.N+1)
+			if p.speaker(v) == p.speaker(&voteRecord{voteCore: c}) {
+				c.N = max(c.N, v.N+1)
 			}
 		}
 	}
-	c := voteCore{Project: p.id, Act: o.id, Device: p.self.Device.ID, N: n}
-	if approve {
-		c.Approve = 1
+	if c.Approve == 1 {
 		o.declined = false
 	}
 	v, err := newVoteRecord(p.self.Keys, c)
 	if err != nil {
 		return err
 	}
-	o.votes[v.Device] = v
+	o.votes[v.voice()] = v
 	return p.putAct(o)
+}
+
+// speaker returns whose word a vote is.
+func (p *Project) speaker(v *voteRecord) identity.MemberID {
+	if v.Holder != nil {
+		return *v.Holder
+	}
+	d, ok := p.State().Device(v.Device)
+	if !ok {
+		return identity.MemberID{}
+	}
+	return d.Member
 }
 
 // DeclineAct puts a proposed act away on this device: it is not shown again, unless its owner approves it. Others are not
@@ -351,8 +414,8 @@ func (p *Project) told(from identity.DeviceID) {
 // putAct makes a proposed act durable as it is. p.mu is held.
 func (p *Project) putAct(o *openAct) error {
 	x := storedAct{Record: o.raw, Declined: o.declined}
-	for _, d := range slices.SortedFunc(maps.Keys(o.votes), func(a, b identity.DeviceID) int { return bytes.Compare(a[:], b[:]) }) {
-		x.Votes = append(x.Votes, o.votes[d].raw)
+	for _, v := range slices.SortedFunc(maps.Keys(o.votes), voice.compare) {
+		x.Votes = append(x.Votes, o.votes[v].raw)
 	}
 	return p.write(func(tx *store.Tx) error { return tx.Map(p.names.acts).Put(o.id[:], wire.Marshal(x)) })
 }
@@ -410,13 +473,13 @@ func readAct(raw []byte) (*openAct, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := &openAct{actRecord: r, votes: map[identity.DeviceID]*voteRecord{}, declined: x.Declined}
+	o := &openAct{actRecord: r, votes: map[voice]*voteRecord{}, declined: x.Declined}
 	for _, raw := range x.Votes {
 		v, err := parseVoteRecord(raw)
 		if err != nil {
 			return nil, err
 		}
-		o.votes[v.Device] = v
+		o.votes[v.voice()] = v
 	}
 	return o, nil
 }
@@ -473,7 +536,7 @@ func (p *Project) takeAct(r *actRecord) (bool, error) {
 	if err := r.verify(d.Cert.DK); err != nil {
 		return false, fmt.Errorf("%w: proposed act: %w", ErrProtocol, err)
 	}
-	o := &openAct{actRecord: r, votes: map[identity.DeviceID]*voteRecord{}}
+	o := &openAct{actRecord: r, votes: map[voice]*voteRecord{}}
 	p.acts[r.id] = o
 	return true, p.putAct(o)
 }
@@ -481,43 +544,22 @@ func (p *Project) takeAct(r *actRecord) (bool, error) {
 func (p *Project) takeVote(v *voteRecord) (bool, error) {
 	o := p.acts[v.Act]
 	d, known := p.State().Device(v.Device)
-	if o == nil || !known || !p.mayPropose(v.Device) {
+	if o == nil || !known || !p.maySpeak(v.Device, o.actRecord) || (o.draft != nil) != (v.Holder != nil) {
 		return false, nil
 	}
 	if latest := p.reg.cfg.Now().Add(governance.MaxAhead); v.N > uint64(max(latest.Unix(), 0)) {
 		return false, nil // nobody's word is to stand against his own later one
 	}
-	last := o.votes[v.Device]
+	last := o.votes[v.voice()]
 	if !v.newer(last) || last == nil && len(o.votes) >= maxVotes {
 		return false, nil
 	}
 	if err := v.verify(d.Cert.DK); err != nil {
 		return false, fmt.Errorf("%w: vote: %w", ErrProtocol, err)
 	}
-	o.votes[v.Device] = v
+	if o.draft != nil && !p.holderSpeaks(o, v, d.Member) {
+		return false, nil
+	}
+	o.votes[v.voice()] = v
 	return true, p.putAct(o)
-}
-
-// ActAsRoot makes an event that holders of the root sign; this device only carries it, whatever its owner's role. content is as
-// for [Project.ProposeAct]. It fails as [Project.Propose] does.
-func (p *Project) ActAsRoot(ctx context.Context, kind governance.Kind, content any, holders ...governance.HolderSigner) (governance.EventID, error) {
-	if err := ctx.Err(); err != nil {
-		return governance.EventID{}, fmt.Errorf("membership: act as the root: %w", err)
-	}
-	content, err := termsOf(kind, content)
-	if err != nil {
-		return governance.EventID{}, fmt.Errorf("membership: act as the root: %w", err)
-	}
-	cuts, err := p.cutsFor(content)
-	if err != nil {
-		return governance.EventID{}, fmt.Errorf("membership: act as the root: %w", err)
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if err := p.usable(); err != nil {
-		return governance.EventID{}, err
-	}
-	body, forget := p.fill(content, cuts)
-	defer forget()
-	return p.propose(kind, body, nil, governance.WithHolders(holders...))
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/studio-whip/collab/crypto/derive"
@@ -321,15 +320,9 @@ func (p *Project) pointAgreed(d *governance.Draft, b *governance.Checkpoint) (co
 }
 
 // Late returns the admissions, grants and invites that count for nothing because they came too late, were used at once by
-// too many, or stood beside an equivocation, although their authors might make them: [Project.Endorse] brings them back.
+// too many, or stood beside an equivocation, although their authors might make them: an act of kind Endorse, by [Project.ProposeAct], brings them back.
 func (p *Project) Late() []governance.EventID {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.events.Endorsable(p.self.Device.ID)
-}
-
-// Endorse brings acts of [Project.Late] back, at most governance.MaxEndorsed, as if this device's owner made them now. It
-// behaves as [Project.ProposeAct]: what makes a manager needs as many as that does.
-func (p *Project) Endorse(ctx context.Context, events ...governance.EventID) (ActID, error) {
-	return p.ProposeAct(ctx, governance.KindEndorse, governance.Endorse{Events: wire.SortIDs(slices.Clone(events))}, "")
 }

@@ -497,14 +497,14 @@ func TestLateAndEndorsed(t *testing.T) {
 	if late := b.projects[1].Late(); !slices.Equal(late, []governance.EventID{invite}) {
 		t.Errorf("late: %v, want the invite", late)
 	}
-	if id, err := b.projects[1].Endorse(timeout(t), invite); err != nil || !id.IsZero() {
+	if id, err := b.projects[1].endorse(t, invite); err != nil || !id.IsZero() {
 		t.Fatalf("endorse: %v, %v", id, err)
 	}
 	converge(t, b.projects[0], b.projects[1], p)
 	if len(b.projects[0].State().Invites()) != 3 || len(b.projects[1].Late()) != 0 {
 		t.Errorf("after it was endorsed: %d invites, %d late", len(b.projects[0].State().Invites()), len(b.projects[1].Late()))
 	}
-	if _, err := b.projects[1].Endorse(timeout(t)); !errors.Is(err, governance.ErrEvent) {
+	if _, err := b.projects[1].endorse(t); !errors.Is(err, governance.ErrEvent) {
 		t.Errorf("endorse nothing: %v", err)
 	}
 }

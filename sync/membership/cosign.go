@@ -98,7 +98,7 @@ func (p *Project) answerDraft(from identity.DeviceID, q *cosignRequest) (*cosign
 // cosignAct signs a draft that carries out an act to which this device's owner has agreed. p.mu is held.
 func (p *Project) cosignAct(id ActID, d *governance.Draft, probe bool) (*cosignAnswer, error) {
 	o := p.acts[id]
-	if o == nil || p.ended(o.actRecord) {
+	if o == nil || o.draft != nil || p.ended(o.actRecord) {
 		return &cosignAnswer{Result: cosignLater}, fmt.Errorf("%w: %s", ErrUnknownProposal, id.Short())
 	}
 	if err := p.agreed(o, d); err != nil {
@@ -136,6 +136,15 @@ func (p *Project) agreed(o *openAct, d *governance.Draft) error {
 	author, ok := p.State().Device(d.Author)
 	if !ok || !slices.Contains(approved, author.Member) || !slices.Contains(approved, p.self.Device.Member) {
 		return errors.New("membership: not everybody who is to sign has agreed")
+	}
+	return p.agreedCuts(o, d)
+}
+
+// agreedCuts checks that a draft of a proposed act cuts nobody's chains but those of whom it is about. p.mu is held.
+func (p *Project) agreedCuts(o *openAct, d *governance.Draft) error {
+	content, err := d.Content()
+	if err != nil {
+		return err
 	}
 	subject := p.events.Subject(o.content)
 	for _, c := range cutsOf(content) {
@@ -297,7 +306,7 @@ func (p *Project) conclude() {
 			if !pause(ctx, wait, nil) {
 				return nil
 			}
-			if err := p.makeAct(ctx, id); err != nil {
+			if err := p.bringAbout(ctx, id); err != nil {
 				p.log.Debug("membership: an act that was agreed on waits", "act", id.Short(), "err", err)
 			}
 			p.mu.Lock()
@@ -315,11 +324,14 @@ func (p *Project) pausing(id ActID) bool { return p.reg.cfg.Now().Sub(p.cosigned
 // its owner among them. p.mu is held.
 func (p *Project) placeFor(o *openAct) (place int, ready bool) {
 	self := p.self.Device.ID
-	s, err := p.events.Signers(self, o.Kind, o.content)
-	if err != nil || p.ended(o.actRecord) || !p.mayPropose(self) {
+	s, err := p.signersOf(o)
+	if err != nil || p.ended(o.actRecord) || !p.maySpeak(self, o.actRecord) {
 		return 0, false
 	}
 	approved := p.approved(o, s.Members)
+	if o.draft != nil {
+		return 0, o.Device == self && len(approved) >= s.Need && p.ready() == nil
+	}
 	if len(approved) < s.Need || !slices.Contains(approved, p.self.Device.Member) {
 		return 0, false
 	}
@@ -337,6 +349,17 @@ func (p *Project) placeFor(o *openAct) (place int, ready bool) {
 func (p *Project) precedes(o *openAct, a, b identity.DeviceID) bool {
 	x, y := derive.ListID("act-author", o.Terms, a), derive.ListID("act-author", o.Terms, b)
 	return x.Compare(y) < 0
+}
+
+// bringAbout makes an act on which enough have agreed.
+func (p *Project) bringAbout(ctx context.Context, id ActID) error {
+	p.mu.Lock()
+	o := p.acts[id]
+	p.mu.Unlock()
+	if o != nil && o.draft != nil {
+		return p.makeRootAct(id)
+	}
+	return p.makeAct(ctx, id)
 }
 
 // makeAct drafts an act, collects signatures from connected devices of those who agree, signs last and adds it.

@@ -16,7 +16,8 @@
 // An act that several managers have to sign is asked for by [Project.ProposeAct], which does at once what one may do alone;
 // the others answer with [Project.ApproveAct], and their devices make the event when they meet. [Project.Acts] says what
 // waits. Checkpoints are made and co-signed by managers' devices without people ([CheckpointPolicy]); what came too late
-// because of one is in [Project.Late], and [Project.Endorse] brings it back.
+// because of one is in [Project.Late], and an act of kind Endorse brings it back. What the root does is [Project.ActAsRoot];
+// if several people hold it, [Project.ProposeAsRoot] asks the others in the same way, and they sign by [Project.SignAct].
 //
 // What is promised. An event is durable before it is sent, acted upon or visible in State. Every request of a peer
 // names one project and is checked against that project's members at that moment; a project that does not exist here

@@ -278,6 +278,11 @@ func converge(t testing.TB, projects ...*Project) {
 	})
 }
 
+// endorse brings events back that count for nothing.
+func (p *Project) endorse(t testing.TB, events ...governance.EventID) (ActID, error) {
+	return p.ProposeAct(timeout(t), governance.KindEndorse, governance.Endorse{Events: wire.SortIDs(events)}, "")
+}
+
 func role(p *Project, s Self) governance.Role { return p.State().Role(s.Identity.Member()) }
 
 func checkLeaks(t *testing.T) {

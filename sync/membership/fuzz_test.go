@@ -8,6 +8,8 @@ import (
 	"github.com/studio-whip/collab/crypto/sign"
 	"github.com/studio-whip/collab/genesis"
 	"github.com/studio-whip/collab/governance"
+	"github.com/studio-whip/collab/identity"
+	"github.com/studio-whip/collab/internal/testbed/forge"
 	"github.com/studio-whip/collab/internal/wire"
 )
 
@@ -84,19 +86,27 @@ func FuzzCosignAnswer(f *testing.F) {
 
 func FuzzActRecord(f *testing.F) {
 	s := selfOf(f, "anna")
-	r, err := newActRecord(s.Keys, actCore{
+	c := actCore{
 		Kind: governance.KindRevoke, Terms: wire.Marshal(governance.Revoke{}), Device: s.Device.ID, Since: []governance.EventID{{1}}, Note: "x",
-	})
-	if err != nil {
-		f.Fatal(err)
 	}
-	f.Add(r.raw)
+	asRoot := c
+	asRoot.Draft = wire.Marshal(forge.Core{
+		Head: wire.NewHead(), Kind: c.Kind, Device: c.Device, Aseq: 1, Parents: c.Since, Depth: 1,
+		Cosigners: []governance.Cosigner{}, Holders: []identity.MemberID{{1}}, Body: wire.Marshal(governance.Revoke{}),
+	})
+	for _, c := range []actCore{c, asRoot} {
+		r, err := newActRecord(s.Keys, c)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(r.raw)
+	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		r, err := parseActRecord(b)
 		if err != nil {
 			return
 		}
-		if !bytes.Equal(wire.Marshal(r.actCore), r.core) || !proposable(r.Kind) {
+		if !bytes.Equal(wire.Marshal(r.actCore), r.core) || !proposable(r.Kind, r.draft != nil) {
 			t.Fatal("decoded, but not in its one form")
 		}
 	})
@@ -104,17 +114,23 @@ func FuzzActRecord(f *testing.F) {
 
 func FuzzVoteRecord(f *testing.F) {
 	s := selfOf(f, "anna")
-	r, err := newVoteRecord(s.Keys, voteCore{Act: ActID{1}, Device: s.Device.ID, N: 1, Approve: 1})
-	if err != nil {
-		f.Fatal(err)
+	holder := identity.MemberID{2}
+	for _, c := range []voteCore{
+		{Act: ActID{1}, Device: s.Device.ID, N: 1, Approve: 1},
+		{Act: ActID{1}, Device: s.Device.ID, N: 1, Approve: 1, Holder: &holder, Signature: make([]byte, sign.SignatureSize)},
+	} {
+		r, err := newVoteRecord(s.Keys, c)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(r.raw)
 	}
-	f.Add(r.raw)
 	f.Fuzz(func(t *testing.T, b []byte) {
 		r, err := parseVoteRecord(b)
 		if err != nil {
 			return
 		}
-		if !bytes.Equal(wire.Marshal(r.voteCore), r.core) || r.N == 0 {
+		if !bytes.Equal(wire.Marshal(r.voteCore), r.core) || r.N == 0 || len(r.Signature) > 0 && r.Holder == nil {
 			t.Fatal("decoded, but not in its one form")
 		}
 	})

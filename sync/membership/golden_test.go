@@ -39,6 +39,9 @@ func TestGoldenRecords(t *testing.T) {
 		Since: []governance.EventID{{3}, {4}}, Expires: 1_800_000_000, Note: "she has earned it",
 	}
 	vote := voteCore{Head: wire.NewHead(), Project: genesis.ProjectID{1}, Act: ActID{5}, Device: s.Device.ID, N: 1_800_000_000, Approve: 1}
+	rootAct, rootVote, holder := act, vote, identity.MemberID{6}
+	rootAct.Draft = []byte{7}
+	rootVote.Holder, rootVote.Signature = &holder, []byte{8}
 	ah := actHello{Project: genesis.ProjectID{1}, Have: []wire.ID{{2}, {3}}}
 	ab := actBatch{Proposals: [][]byte{{1}}, Votes: [][]byte{{2}, {3}}, Last: true}
 	cq := cosignRequest{Project: genesis.ProjectID{1}, Act: &ActID{2}, Core: []byte{3}}
@@ -50,6 +53,8 @@ func TestGoldenRecords(t *testing.T) {
 		RootBatch     string `json:"root_batch"`
 		ActCore       string `json:"act_core"`
 		VoteCore      string `json:"vote_core"`
+		RootActCore   string `json:"root_act_core"`
+		RootVoteCore  string `json:"root_vote_core"`
 		ActHello      string `json:"act_hello"`
 		ActBatch      string `json:"act_batch"`
 		CosignRequest string `json:"cosign_request"`
@@ -77,6 +82,7 @@ func TestGoldenRecords(t *testing.T) {
 			hex.EncodeToString(wire.Marshal(h)), hex.EncodeToString(wire.Marshal(b)),
 			hex.EncodeToString(wire.Marshal(rh)), hex.EncodeToString(wire.Marshal(rb)),
 			hex.EncodeToString(wire.Marshal(act)), hex.EncodeToString(wire.Marshal(vote)),
+			hex.EncodeToString(wire.Marshal(rootAct)), hex.EncodeToString(wire.Marshal(rootVote)),
 			hex.EncodeToString(wire.Marshal(ah)), hex.EncodeToString(wire.Marshal(ab)),
 			hex.EncodeToString(wire.Marshal(cq)), hex.EncodeToString(wire.Marshal(ca)),
 			hex.EncodeToString(ra.raw), wire.ID(ra.id).String(), hex.EncodeToString(rv.raw),
@@ -104,6 +110,7 @@ func TestGoldenRecords(t *testing.T) {
 		"hello": {v.Hello, hex.EncodeToString(wire.Marshal(h))}, "batch": {v.Batch, hex.EncodeToString(wire.Marshal(b))},
 		"root hello": {v.RootHello, hex.EncodeToString(wire.Marshal(rh))}, "root batch": {v.RootBatch, hex.EncodeToString(wire.Marshal(rb))},
 		"act": {v.ActCore, hex.EncodeToString(wire.Marshal(act))}, "vote": {v.VoteCore, hex.EncodeToString(wire.Marshal(vote))},
+		"root act": {v.RootActCore, hex.EncodeToString(wire.Marshal(rootAct))}, "root vote": {v.RootVoteCore, hex.EncodeToString(wire.Marshal(rootVote))},
 		"act hello": {v.ActHello, hex.EncodeToString(wire.Marshal(ah))}, "act batch": {v.ActBatch, hex.EncodeToString(wire.Marshal(ab))},
 		"cosign request": {v.CosignRequest, hex.EncodeToString(wire.Marshal(cq))},
 		"cosign answer":  {v.CosignAnswer, hex.EncodeToString(wire.Marshal(ca))},

@@ -29,11 +29,11 @@ const (
 	MaxActNote    = 512      // what is said for it
 	maxActTerms   = 8 << 10  // what is to be agreed on
 	maxActSince   = 64       // newest events that its proposer knew
-	maxActRecord  = 16 << 10 // proposal
-	maxVoteRecord = 4 << 10
-	maxActs       = 32 // proposals that are kept,
-	maxMemberActs = 8  // of one member,
-	maxVotes      = 64 // and devices whose votes are kept on each
+	maxActRecord  = 16 << 10 // proposal, without the draft of a root act
+	maxVoteRecord = 8 << 10  // with a root holder's signature
+	maxActs       = 32       // proposals that are kept,
+	maxMemberActs = 8        // of one member,
+	maxVotes      = 64       // and devices whose votes are kept on each
 	maxActsHad    = 2048
 	maxActBatch   = 64 // records of one batch
 	maxActBatches = 256

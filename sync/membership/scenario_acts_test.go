@@ -408,7 +408,7 @@ func TestScenario84LeftOutBetweenNodes(t *testing.T) {
 		if late := b.projects[2].Late(); !slices.Equal(late, []governance.EventID{grant}) {
 			t.Errorf("late at an honest manager: %v", late)
 		}
-		if id, err := b.projects[2].Endorse(timeout(t), grant); err != nil || !id.IsZero() {
+		if id, err := b.projects[2].endorse(t, grant); err != nil || !id.IsZero() {
 			t.Fatalf("endorse: %v, %v", id, err)
 		}
 		converge(t, all...)
