@@ -124,21 +124,6 @@ func (l *Log) draft(a Author, kind Kind, content any, p *proposal) eventCore {
 	return c
 }
 
-// parentsFor returns the heads that a device's next event names: all, or if there are more than fit, that which
-// holds its own last event and the oldest others.
-func (l *Log) parentsFor(d identity.DeviceID) []int {
-	heads := l.h.maximal(l.heads)
-	if len(heads) <= MaxParents {
-		return heads
-	}
-	last := l.lastEvent(d, l.h.closure(heads))
-	k := slices.IndexFunc(heads, func(i int) bool { return i == last || last != none && l.h.entries[i].past.has(last) })
-	if k >= MaxParents {
-		heads[MaxParents-1] = heads[k]
-	}
-	return heads[:MaxParents]
-}
-
 // lastEvent returns a device's event with the greatest number in a set, of several that with the lowest id, or none.
 func (l *Log) lastEvent(d identity.DeviceID, in bitset) int {
 	aseq := l.h.lastAseq(d, in)

@@ -242,6 +242,9 @@ func (p *Project) draftCheckpoint(content []governance.Cut, refused map[identity
 	if err := p.usable(); err != nil {
 		return nil, err
 	}
+	if err := p.gather(); err != nil {
+		return nil, err
+	}
 	self := p.self.Device.ID
 	b, err := p.events.NextCheckpoint(self, content, uint64(max(p.reg.cfg.Now().Unix(), 0)))
 	if err != nil {

@@ -508,3 +508,43 @@ func TestLateAndEndorsed(t *testing.T) {
 		t.Errorf("endorse nothing: %v", err)
 	}
 }
+
+// An editor's device signs forty events of one number: two managers' devices settle a checkpoint together all the same, and
+// what everybody else did is in it.
+func TestCheckpointBesideFortyHeads(t *testing.T) {
+	checkLeaks(t)
+	shape := func(c *Config) {
+		c.Checkpoints = CheckpointPolicy{Events: 50, Pause: time.Nanosecond, Grace: time.Nanosecond}
+	}
+	b := newBoardWith(t, shape, "anna", "berta")
+	carl := newNode(t, "carl")
+	pc := carl.join(invited(t, b.projects[0], InviteOptions{}))
+	carl.reach(b.nodes[1])
+	converge(t, append(b.projects, pc)...)
+	before := pc.Heads()
+	var forks [][]byte
+	for k := range 40 {
+		forks = append(forks, carl.forge(pc.copyLog(t, before), governance.KindChainOpen, &governance.ChainOpen{ChainNo: uint32(k + 1)}))
+	}
+	carl.brings(b.nodes[0], pc, forks...)
+	carl.brings(b.nodes[1], pc, forks...)
+	eventually(t, "both have the forty", func() bool {
+		return !slices.ContainsFunc(b.projects, func(p *Project) bool { return len(p.Heads()) < 40 && p.State().Settled().Number == 0 })
+	})
+	for _, p := range b.projects {
+		chains(t, p, 5)
+	}
+	s := settled(t, 1, b.projects...)
+	for k, p := range b.projects {
+		p.View(func(l *governance.Log) {
+			for e := range l.All() {
+				if in, err := l.Contains([]governance.EventID{s.Event}, e.ID); e.Device != carl.self.Device.ID && e.Depth < l.Get(s.Event).Depth && (err != nil || !in) {
+					t.Errorf("at %d: %v of %s is not settled: %v", k, e.Kind, e.Device.Short(), err)
+				}
+			}
+			if d, ok := p.State().Device(carl.self.Device.ID); !ok || !d.Suspended {
+				t.Error("the forty are no equivocation")
+			}
+		})
+	}
+}

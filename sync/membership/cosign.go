@@ -196,24 +196,28 @@ func (p *Project) dropArrivals(now time.Time) {
 }
 
 // omits reports whether a draft's past lacks an event that has been here for longer than the grace that the way between
-// members is given, checkpoints left out, which may be rivals. A draft that names as many parents as fit may leave out what does not
-// fit. p.mu is held.
+// members is given. p.mu is held.
 func (p *Project) omits(d *governance.Draft) bool {
-	if len(d.Parents) == governance.MaxParents && len(p.Heads()) > governance.MaxParents {
-		return false
-	}
 	p.dropArrivals(p.reg.cfg.Now())
 	fresh := map[governance.EventID]bool{}
 	for _, a := range p.arrived {
 		fresh[a.id] = true
 	}
-	past := p.closure(d.Parents)
-	for e := range p.events.All() {
-		if !fresh[e.ID] && !past[e.ID] && e.Kind != governance.KindCheckpoint {
-			return true
+	return !p.events.Omits(d, func(id governance.EventID) bool { return fresh[id] }).IsZero()
+}
+
+// gather brings what is sound together in events that change nothing, until the next event of this device can have all of it
+// in its past. p.mu is held.
+func (p *Project) gather() error {
+	for range maxGathers {
+		if !p.events.Crowded(p.self.Device.ID) {
+			return nil
+		}
+		if _, err := p.propose(governance.KindFrontierExtend, governance.FrontierExtend{}, nil); err != nil {
+			return err
 		}
 	}
-	return false
+	return nil
 }
 
 // reduces reports whether acts of a kind take away standing.
@@ -398,6 +402,9 @@ func (p *Project) draftAct(o *openAct, cuts []governance.Cut, refused map[identi
 	defer p.mu.Unlock()
 	if _, ready := p.placeFor(o); !ready {
 		return nil, nil, fmt.Errorf("%w: %s", ErrUnknownProposal, o.id.Short())
+	}
+	if err := p.gather(); err != nil {
+		return nil, nil, err
 	}
 	s, err := p.events.Signers(p.self.Device.ID, o.Kind, o.content)
 	if err != nil {

@@ -93,6 +93,7 @@ const (
 	arrivalGrace = time.Minute      // what came here longer ago, a draft must know to be signed
 	cosignPause  = 30 * time.Second // who signed a draft of an act makes none of his own for so long
 	cosignTries  = 4                // drafts of one attempt
+	maxGathers   = 64               // events in a row that bring others together: each 15, of one device each
 )
 
 // What a newcomer is given with its admission: so many keys (4.7 KiB each) and address records (at most 5.6 KiB) that

@@ -72,6 +72,7 @@ func studio(t testing.TB, names ...string) (nodes []*node, projects []*Project) 
 		}
 		projects = append(projects, n.join(invited(t, projects[0], InviteOptions{})))
 	}
+	converge(t, projects...) // nobody is dialled by who does not know him yet
 	for k, a := range nodes {
 		for _, b := range nodes[k+1:] {
 			a.reach(b)
