@@ -88,6 +88,7 @@ func (d *documentTally) mustHaveSeenEverything(t *testing.T) {
 	for _, what := range []string{
 		"counting", "beyond a cut", "refused", "withheld", "of no chain", "restarts", "quarantines", "held on the way",
 		"Revoke", "RoleDrop", "RoleGrant", "DeviceRemove", "Leave", "FrontierExtend", "LiftQuarantine", "ChainOpen",
+		"Carry", "Checkpoint", "settled", "spared by what was settled",
 	} {
 		if d.seen[what] == 0 {
 			t.Errorf("no history had any %q", what)
@@ -99,6 +100,7 @@ func (d *documentTally) mustHaveSeenEverything(t *testing.T) {
 type cast struct {
 	*team
 	people []*person // Ada, who manages and receives it all, two editors, another manager
+	kits   []kit     // of one of the editors, and of the other manager
 	docs   []DocID
 }
 
@@ -106,10 +108,9 @@ func newCast(t *testing.T) *cast {
 	w := newTeam(t)
 	w.begin()
 	c := &cast{team: w, people: []*person{w.ada}}
-	for _, name := range []string{"Ben", "Cyd"} {
-		c.people = append(c.people, newPerson(t, name))
-	}
-	eve := newPerson(t, "Eve")
+	ben, bensKit := newPersonWithKit(t, "Ben")
+	eve, evesKit := newPersonWithKit(t, "Eve")
+	c.people, c.kits = append(c.people, ben, newPerson(t, "Cyd")), []kit{bensKit, evesKit}
 	w.admit(governance.Editor, c.people[1:]...)
 	w.admit(governance.Manager, eve)
 	c.people = append(c.people, eve)
@@ -170,6 +171,9 @@ func (c *cast) history(t *testing.T, seed uint64, tally *documentTally) {
 		default:
 			s.govern(a)
 		}
+	}
+	if s.log.State().Settled().Number > 0 {
+		tally.add("settled", 1)
 	}
 	part := s.part()
 	want := s.model(part)
@@ -317,7 +321,7 @@ func (s *script) updates(e *envelope.Envelope) [][]byte {
 func (s *script) govern(a *author) {
 	target := s.authors[s.rng.IntN(len(s.authors))]
 	who := target.id.Member()
-	switch s.rng.IntN(12) {
+	switch s.rng.IntN(16) {
 	case 0, 1:
 		m := s.mint(a, func(d *governance.Device) bool { return d.Member == who })
 		s.act(a, governance.KindRevoke, &governance.Revoke{Member: who, Cuts: s.cuts(target), Epoch: m})
@@ -348,17 +352,68 @@ func (s *script) govern(a *author) {
 			}
 		}
 	case 10:
+		if held := s.log.State().Quarantines(); len(held) > 0 {
+			who = held[s.rng.IntN(len(held))].Member
+		}
 		s.act(a, governance.KindLiftQuarantine, &governance.LiftQuarantine{Member: &who})
 	case 11:
 		if s.act(a, governance.KindChainOpen, &governance.ChainOpen{ChainNo: a.no + 1}) {
 			s.begin(a, a.no+1)
 		}
+	case 12:
+		if k := s.kits[s.rng.IntN(len(s.kits))]; s.rng.IntN(3) == 0 { // a kit was found; whoever brings it names what he has
+			i := slices.IndexFunc(s.authors, func(o *author) bool { return o.id.Member() == k.of })
+			s.act(a, governance.KindCarry, &governance.Carry{SelfRevoke: k.record, Cuts: s.cuts(s.authors[i])})
+		}
+	case 13, 14, 15:
+		s.settle(a)
 	}
 }
 
+// settle lets the managers make a checkpoint of what one of them knows, which settles random parts of what he has.
+func (s *script) settle(a *author) {
+	heads := s.heads(a)
+	past, err := s.log.StateAt(heads)
+	if err != nil {
+		s.t.Error(err)
+		return
+	}
+	b := governance.Checkpoint{Number: 1, State: past.Digest(), Time: uint64(testTime.Unix())}
+	if c := past.Settled(); c.Number > 0 {
+		b.Number, b.Prev = c.Number+1, []governance.EventID{c.Event}
+	}
+	for _, key := range slices.SortedFunc(maps.Keys(s.all), chainKey.compare) {
+		if e := s.had(a, past, key); e != nil && s.rng.IntN(3) > 0 {
+			b.Content = append(b.Content, governance.Cut{Device: key.device, ChainNo: key.no, Seq: e.Seq, Envelope: e.ID})
+		}
+	}
+	var with []governance.Author
+	for _, o := range s.authors {
+		if o != a && past.Role(o.id.Member()) == governance.Manager {
+			with = append(with, o.author())
+		}
+	}
+	s.act(a, governance.KindCheckpoint, &b, with...)
+}
+
+// had returns an envelope of a chain that an author has and that counts for him, nil if there is none.
+func (s *script) had(a *author, past *governance.State, key chainKey) *envelope.Envelope {
+	n := 0
+	for _, e := range s.all[key] {
+		if cut, ends := past.Cut(key.device, key.no); !a.has[e.ID] || ends && e.Seq > cut.Seq {
+			break
+		}
+		n++
+	}
+	if n == 0 {
+		return nil
+	}
+	return s.all[key][s.rng.IntN(n)]
+}
+
 // act makes an event on what its author knows, whether he may or not, and reports whether it counts there.
-func (s *script) act(a *author, kind governance.Kind, body any) bool {
-	raw, id := forge.Act{On: s.log, Author: a.author(), Kind: kind, Body: body, Parents: s.heads(a)}.Sign()
+func (s *script) act(a *author, kind governance.Kind, body any, with ...governance.Author) bool {
+	raw, id := forge.Act{On: s.log, Author: a.author(), With: with, Kind: kind, Body: body, Parents: s.heads(a)}.Sign()
 	if _, err := s.log.Add(raw); err != nil {
 		s.t.Errorf("%v: %v", kind, err)
 		return false
@@ -492,6 +547,8 @@ func (s *script) counting(key chainKey, list []*envelope.Envelope) (out []*envel
 		if cut, ends := now.Cut(key.device, key.no); ends && e.Seq > cut.Seq {
 			s.tally.add("beyond a cut", 1)
 			continue
+		} else if settled, ok := now.SettledContent(key.device, key.no); ends && ok && settled.Envelope == cut.Envelope && e.ID == cut.Envelope {
+			s.tally.add("spared by what was settled", 1)
 		}
 		out = append(out, e)
 	}

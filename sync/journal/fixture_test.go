@@ -34,12 +34,34 @@ type person struct {
 
 func newPerson(t testing.TB, name string) *person {
 	t.Helper()
-	seed := func(n byte) identity.Seed {
-		return identity.Seed(append(bytes.Repeat([]byte{n}, 31), name[0]))
+	return newPersonOf(t, name, wire.ID{9})
+}
+
+// newPersonWithKit makes somebody who has written the revocation kit of their identity.
+func newPersonWithKit(t testing.TB, name string) (*person, kit) {
+	t.Helper()
+	key, err := identity.NewRevocationKey(personSeed(3, name))
+	if err != nil {
+		t.Fatal(err)
 	}
+	p := newPersonOf(t, name, identity.RevocationCommit(key.Public()))
+	record, err := governance.NewSelfRevoke(key, p.id.Member(), nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p, kit{p.id.Member(), record.Raw}
+}
+
+func personSeed(n byte, name string) identity.Seed {
+	return identity.Seed(append(bytes.Repeat([]byte{n}, 31), name[0]))
+}
+
+func newPersonOf(t testing.TB, name string, revocation wire.ID) *person {
+	t.Helper()
+	seed := func(n byte) identity.Seed { return personSeed(n, name) }
 	p := &person{name: name, ik: identity.NewIdentityKey(seed(1)), keys: identity.NewDeviceKeys(seed(2))}
 	var err error
-	if p.id, err = identity.NewIdentityCert(p.ik, name, wire.ID{9}, testTime); err != nil {
+	if p.id, err = identity.NewIdentityCert(p.ik, name, revocation, testTime); err != nil {
 		t.Fatal(err)
 	}
 	if p.dev, err = identity.NewDeviceCert(p.ik, p.id.Member(), p.keys, 30); err != nil {
@@ -50,6 +72,12 @@ func newPerson(t testing.TB, name string) *person {
 
 func (p *person) author() governance.Author {
 	return governance.Author{Keys: p.keys, Device: p.dev.ID}
+}
+
+// kit is the end of somebody's identity, signed already.
+type kit struct {
+	of     identity.MemberID
+	record []byte
 }
 
 // shelf keeps shares in memory, for the founding ceremony.
