@@ -17,7 +17,8 @@ type Chain struct {
 	Opening  EventID   // lowest id of Openings
 	Openings []EventID // events that open it, ascending; several if two hosts admitted the device at once
 	ClientID uint32
-	Owned    bool // no other chain has a claim to the client ID
+	Owned    bool   // no other chain has a claim to the client ID
+	Forked   uint64 // the first place of which a proof shows two envelopes; 0: none
 	cut      *Cut
 }
 
@@ -52,6 +53,9 @@ func (s *State) buildChains(v view) {
 		wire.SortIDs(c.Openings)
 		c.Opening = c.Openings[0]
 		c.cut = v.cut(key, at, bases)
+		if f, forked := v.forked(key); forked {
+			c.Forked = f.seq
+		}
 		s.chains[key] = c
 		s.chainList = append(s.chainList, c)
 		byClient[c.ClientID] = nil
@@ -164,7 +168,8 @@ func (v view) owns(key chainKey, keys []chainKey, chains map[chainKey]*Chain) bo
 
 // cut returns where a chain ends, nil if it goes on. Each loss of write of its member or device ends it, unless all its
 // openings know of the loss, and so does a proof that it was forked. The end is the furthest envelope that any act
-// names for it, never before what was settled without knowledge of the loss.
+// names for it, never before what was settled without knowledge of the loss; of a loss and a fork it is the lower one, or
+// who has lost a chain could lengthen it again by forking it further on.
 func (v view) cut(key chainKey, opened, bases []int) *Cut {
 	best := Cut{Device: key.device, ChainNo: key.no}
 	floor := func(i int) {
@@ -185,16 +190,19 @@ func (v view) cut(key chainKey, opened, bases []int) *Cut {
 			best = c
 		}
 	}
-	if f, forked := v.forked(key); forked {
-		return v.forkCut(key, f, bases)
-	}
-	if !ends {
-		return nil
-	}
 	for _, i := range v.h.extends {
 		if c, listed := find(v.h.entries[i].body.(*FrontierExtend).Cuts, best); listed && v.counts(i) && c.above(best) {
 			best = c
 		}
+	}
+	if f, forked := v.forked(key); forked {
+		end, picked := v.forkCut(key, f, bases)
+		if picked || !ends || best.Seq > end.Seq {
+			return &end
+		}
+	}
+	if !ends {
+		return nil
 	}
 	return &best
 }
@@ -300,8 +308,9 @@ func (v view) forked(key chainKey) (fork, bool) {
 	return best, found
 }
 
-// forkCut ends a forked chain before the fork. What was settled stays, and the last FrontierExtend picks a branch.
-func (v view) forkCut(key chainKey, f fork, bases []int) *Cut {
+// forkCut ends a forked chain before the fork. What was settled stays, and the last FrontierExtend picks a branch; one that
+// names no place beyond what was settled without it picks nothing.
+func (v view) forkCut(key chainKey, f fork, bases []int) (end Cut, picked bool) {
 	best := Cut{Device: key.device, ChainNo: key.no}
 	if f.seq > 1 {
 		best.Seq, best.Envelope = f.seq-1, f.prev
@@ -311,15 +320,15 @@ func (v view) forkCut(key chainKey, f fork, bases []int) *Cut {
 	}
 	var picks []int
 	for _, i := range v.h.extends {
-		if c, listed := find(v.h.entries[i].body.(*FrontierExtend).Cuts, best); listed && v.counts(i) && c.Seq >= f.seq {
+		if c, listed := find(v.h.entries[i].body.(*FrontierExtend).Cuts, best); listed && v.counts(i) && c.Seq >= f.seq && c.Seq > v.floor(key, i, bases).Seq {
 			picks = append(picks, i)
 		}
 	}
 	if i := v.h.lowest(v.last(picks)); i != none {
 		c, _ := find(v.h.entries[i].body.(*FrontierExtend).Cuts, best)
-		return &c
+		return c, true
 	}
-	return &best
+	return best, false
 }
 
 // above reports whether c lets more of a chain count than d; of two branches of a forked chain the lower id wins.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/studio-whip/collab/crypto/derive"
 	"github.com/studio-whip/collab/crypto/sign"
 	"github.com/studio-whip/collab/genesis"
 	"github.com/studio-whip/collab/identity"
@@ -12,8 +13,8 @@ import (
 )
 
 // EquivocationProof shows that one device signed two things where it may sign one: two events of one number, or two
-// envelopes of one place in a chain. Each half is [what was signed, signature]; see [NewProofHalf]. It proves what it
-// shows even if the event that carries it is void.
+// envelopes of one place in a chain. Each half is [what was signed, signature], of an envelope also of a later place with
+// what lies between; see [NewProofHalf]. It proves what it shows even if the event that carries it is void.
 type EquivocationProof struct {
 	A []byte `cbor:"1,keyasint"`
 	B []byte `cbor:"2,keyasint"`
@@ -32,9 +33,11 @@ type place struct {
 // half is one of the two statements in a proof.
 type half struct {
 	place
-	typ    sign.Type
-	signed wire.Signed
-	prev   wire.ID // envelope before it
+	project   genesis.ProjectID
+	typ       sign.Type
+	signed    wire.Signed
+	statement []byte  // of the place: what was signed, or an ancestor of that
+	prev      wire.ID // envelope before it
 }
 
 // envelopeMark is what an envelope's signature covers.
@@ -60,9 +63,10 @@ type envelopeHeader struct {
 }
 
 // NewProofHalf returns one half of an [EquivocationProof]: the signed part of an event or envelope and its author's
-// signature.
-func NewProofHalf(signed, signature []byte) []byte {
-	return wire.Marshal(wire.Signed{Core: signed, Sigs: [][]byte{signature}})
+// signature. A signature attests all that lies before it in its chain, so that an envelope without one of its own is
+// shown by a later one and the signed parts between, the last of them that of the place itself.
+func NewProofHalf(signed, signature []byte, before ...[]byte) []byte {
+	return wire.Marshal(wire.Signed{Core: signed, Sigs: append([][]byte{signature}, before...)})
 }
 
 // ProofHalf returns the event as a half of an [EquivocationProof], nil if it has lost its signatures.
@@ -78,38 +82,48 @@ func parseHalf(raw []byte) (*half, error) {
 	if err := wire.Unmarshal(raw, &h.signed, MaxEventCore); err != nil {
 		return nil, err
 	}
-	if len(h.signed.Sigs) != 1 || len(h.signed.Sigs[0]) != sign.SignatureSize {
+	if len(h.signed.Sigs[0]) != sign.SignatureSize {
 		return nil, fmt.Errorf("%w: half of a proof without its author's signature", ErrEvent)
 	}
 	var mark envelopeMark
 	if wire.Unmarshal(h.signed.Core, &mark, MaxEventCore) == nil {
-		var e envelopeHeader
-		if err := wire.Unmarshal(mark.Header, &e, MaxEventCore); err != nil {
-			return nil, err
-		}
-		h.typ, h.prev = sign.Envelope, e.Prev
-		h.place = place{device: e.Device, envelope: true, chain: e.ChainNo, n: e.Seq}
-		return &h, nil
+		return &h, h.readEnvelopes()
 	}
 	var c eventCore
 	if err := wire.Unmarshal(h.signed.Core, &c, MaxEventCore); err != nil {
 		return nil, err
 	}
-	h.typ, h.place = sign.Event, place{device: c.Device, n: c.Aseq}
+	if len(h.signed.Sigs) != 1 {
+		return nil, fmt.Errorf("%w: half of a proof about an event has more than one signature", ErrEvent)
+	}
+	h.typ, h.project, h.statement = sign.Event, c.Project, h.signed.Core
+	h.place = place{device: c.Device, n: c.Aseq}
 	return &h, nil
 }
 
-// projectOf returns the project that a half speaks of.
-func (h *half) project() genesis.ProjectID {
-	var mark envelopeMark
-	if wire.Unmarshal(h.signed.Core, &mark, MaxEventCore) == nil {
+// readEnvelopes reads a half about an envelope: the signed one, and from it back to that of the place, each the one before.
+func (h *half) readEnvelopes() error {
+	h.typ = sign.Envelope
+	for k, statement := range append([][]byte{h.signed.Core}, h.signed.Sigs[1:]...) {
+		var mark envelopeMark
 		var e envelopeHeader
-		_ = wire.Unmarshal(mark.Header, &e, MaxEventCore)
-		return e.Project
+		if err := wire.Unmarshal(statement, &mark, MaxEventCore); err != nil {
+			return err
+		}
+		if err := wire.Unmarshal(mark.Header, &e, MaxEventCore); err != nil {
+			return err
+		}
+		at := place{device: e.Device, envelope: true, chain: e.ChainNo, n: e.Seq}
+		if k > 0 {
+			before := h.place
+			before.n--
+			if at != before || e.Project != h.project || derive.ID(string(sign.Envelope), statement) != h.prev {
+				return fmt.Errorf("%w: the envelopes of a proof do not follow each other", ErrEvent)
+			}
+		}
+		h.place, h.project, h.statement, h.prev = at, e.Project, statement, e.Prev
 	}
-	var c eventCore
-	_ = wire.Unmarshal(h.signed.Core, &c, MaxEventCore)
-	return c.Project
+	return nil
 }
 
 func (b *EquivocationProof) check() error {
@@ -122,9 +136,9 @@ func (b *EquivocationProof) check() error {
 		return err
 	}
 	switch {
-	case x.place != y.place || x.n == 0 || x.project() != y.project():
+	case x.place != y.place || x.n == 0 || x.project != y.project:
 		return fmt.Errorf("%w: the two statements are not of one place", ErrEvent)
-	case bytes.Compare(x.signed.Core, y.signed.Core) >= 0:
+	case bytes.Compare(x.statement, y.statement) >= 0:
 		return fmt.Errorf("%w: the two statements are one, or not in ascending order", ErrEvent)
 	}
 	b.place = x.place
@@ -138,7 +152,7 @@ func (b *EquivocationProof) verify(project genesis.ProjectID, key *sign.PublicKe
 		if err != nil {
 			return err
 		}
-		if h.project() != project {
+		if h.project != project {
 			return ErrForeign
 		}
 		if err := key.Verify(h.typ, h.signed.Core, h.signed.Sigs[0]); err != nil {
