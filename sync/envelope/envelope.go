@@ -78,6 +78,9 @@ func (e *Envelope) Stored() []byte { return wire.Marshal(item{Header: e.header, 
 // Size returns how many bytes the envelope takes in a run, at most; [FitsRun] adds them up.
 func (e *Envelope) Size() int { return itemSize(e.header, e.Ciphertext) }
 
+// Statement returns what the device signs of the envelope: with a signature, it proves that the device wrote it.
+func (e *Envelope) Statement() []byte { return message(e.header, e.Ciphertext) }
+
 // Verify checks the envelope's own signature by its device's key. It fails with [ErrSignature], also if the envelope
 // has none because it came in a run.
 func (e *Envelope) Verify(dk *sign.PublicKey) error {

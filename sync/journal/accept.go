@@ -115,6 +115,7 @@ func (j *Journal) acceptNext(c *chain, w *waiter) (Verdict, error) {
 	}
 	j.noticeOwn(c, e)
 	j.commit(c, []judged{item}, e.Sig, false)
+	j.arrived(c)
 	return Accepted, nil
 }
 
@@ -199,7 +200,7 @@ func (e *missingError) gap(c *chain) Gap { return Gap{After: c.head, Heads: e.he
 func (j *Journal) judge(c *chain, e *envelope.Envelope, before []governance.EventID) (judged, error) {
 	var err error
 	j.view(func(r reading) { err = r.judge(c, e, before) })
-	if err == nil && c.head >= c.limit {
+	if err == nil && c.head >= c.bound() {
 		err = ErrCut
 	}
 	if err != nil {

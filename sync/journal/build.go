@@ -45,7 +45,7 @@ func (j *Journal) construct(r *Replica, begin from, upTo func(*chain) uint64) (b
 			return b, fmt.Errorf("journal: adopted snapshot: %w", err)
 		}
 	}
-	err = j.entries(r.ID, b.entries+1, func(e *envelope.Envelope) error {
+	b.entries, err = j.entries(r.ID, b.entries+1, j.routes(), func(e *envelope.Envelope) error {
 		c := j.chain(keyOf(e))
 		if !b.add(c.key, e.Seq, upTo(c), e.Size()) {
 			return nil
@@ -64,18 +64,25 @@ func (j *Journal) construct(r *Replica, begin from, upTo func(*chain) uint64) (b
 	return b, err
 }
 
-// entries calls fn with the envelopes of a document from the nth accepted on, in the order of acceptance.
-func (j *Journal) entries(id DocID, n uint64, fn func(*envelope.Envelope) error) error {
+// entries calls fn with the envelopes of a document from the nth accepted on, in the order of acceptance, but for those of
+// branches that are not held now. It returns how many there are, with those.
+func (j *Journal) entries(id DocID, n uint64, by routes, fn func(*envelope.Envelope) error) (uint64, error) {
 	const batch = 128
 	for {
 		var envs []*envelope.Envelope
+		begin := n
 		err := j.store.View(func(tx *store.Tx) error {
 			for _, raw := range tx.Log(docLog(id)).From(n) {
-				var e entry
-				if err := unmarshal(raw, &e); err != nil {
+				e, err := decodeEntry(raw)
+				if err != nil {
 					return err
 				}
-				rec, err := tx.Log(chainLog(e.chain())).Get(e.Seq)
+				n++
+				at, ok := by.record(e)
+				if !ok {
+					continue
+				}
+				rec, err := tx.Log(chainLog(e.chain(), e.Branch)).Get(at)
 				if err != nil {
 					return err
 				}
@@ -90,17 +97,16 @@ func (j *Journal) entries(id DocID, n uint64, fn func(*envelope.Envelope) error)
 			return nil
 		})
 		if err != nil {
-			return fmt.Errorf("journal: envelopes of a document: %w", err)
+			return begin - 1, fmt.Errorf("journal: envelopes of a document: %w", err)
 		}
 		for _, e := range envs {
 			if err := fn(e); err != nil {
-				return err
+				return begin - 1, err
 			}
 		}
 		if len(envs) < batch {
-			return nil
+			return n - 1, nil
 		}
-		n += batch
 	}
 }
 

@@ -29,15 +29,30 @@ type chain struct {
 	key    chainKey
 	client uint64 // the client ID it writes under
 
-	head     uint64 // 0: nothing held
-	headID   wire.ID
-	heads    []governance.EventID // that the head envelope names
-	limitID  wire.ID              // of envelope limit, if it is below head and has been looked up
-	limit    uint64               // by the present governance state and fork
-	forkedAt uint64               // place of a proven contradiction; 0: none
-	hold     *chainHold           // nil: all that counts is shown
+	*branch            // the one that is held as the chain
+	branches []*branch // all, ascending by number, if there were ever several
 
-	signed signatures
+	limitID  wire.ID    // of envelope limit, if it is below head and has been looked up
+	limit    uint64     // by the present governance state and fork
+	ends                // what that follows from
+	reached  int        // how many of its aims are held
+	forkedAt uint64     // place of a proven contradiction; 0: none
+	hold     *chainHold // nil: all that counts is shown
+}
+
+// ends is where a chain ends by governance and what proves that it is forked.
+type ends struct {
+	plain uint64           // whatever is held of it
+	most  uint64           // at most, if the envelopes that it must go through are held
+	aims  []governance.Cut // envelopes beyond a fork that it must go through, ascending
+}
+
+// bound is the place up to which envelopes are taken: of a forked chain also what may be on the way to its end.
+func (c *chain) bound() uint64 {
+	if c.astray() {
+		return min(c.most, c.aims[len(c.aims)-1].Seq)
+	}
+	return c.limit
 }
 
 // counted is the place up to which the chain is held and counts.
@@ -66,38 +81,46 @@ func (s *signatures) extend(seq, n, size uint64) (drop uint64) {
 	return s.newest
 }
 
-// limitOf says up to where a chain counts in the present state. What was settled is not undone by a second envelope that
-// its device signs for an old place.
-func (r reading) limitOf(j *Journal, c *chain) uint64 {
+// endsOf says up to where a chain counts in the present state. What was settled is not undone by a second envelope that
+// its device signs for an old place; beyond that governance says which branch counts, once it knows of the fork.
+func (r reading) endsOf(c *chain) (e ends) {
 	opened, ok := r.now.Chain(c.key.device, c.key.no)
 	if !ok || !opened.Owned {
-		return 0
+		return e
 	}
-	limit := uint64(unlimited)
-	if cut, ok := r.now.Cut(c.key.device, c.key.no); ok {
-		limit = cut.Seq
+	e.plain = unlimited
+	cut, ends := r.now.Cut(c.key.device, c.key.no)
+	if ends {
+		e.plain = cut.Seq
 	}
-	if c.forkedAt > 0 {
-		end := c.forkedAt - 1
-		if s, ok := r.now.SettledContent(c.key.device, c.key.no); ok && s.Seq > end && s.Seq <= c.head {
-			if id, err := j.idAt(c, s.Seq); err == nil && id == s.Envelope {
-				end = s.Seq
-			}
-		}
-		limit = min(limit, end)
+	e.most = e.plain
+	at := c.forkedAt
+	if opened.Forked > 0 && (at == 0 || opened.Forked < at) {
+		at = opened.Forked
 	}
-	return limit
+	if at == 0 {
+		return e
+	}
+	e.plain = min(e.plain, at-1)
+	settled, ok := r.now.SettledContent(c.key.device, c.key.no)
+	if ok = ok && settled.Seq >= at; ok {
+		e.aims = append(e.aims, settled)
+	}
+	if ends && at == opened.Forked && cut.Seq >= at && (!ok || cut.Seq > settled.Seq) {
+		e.aims = append(e.aims, cut)
+	}
+	return e
 }
 
 // chain returns the chain of key, making an empty one if nothing of it is held. j.mu is held.
 func (j *Journal) chain(key chainKey) *chain {
 	c := j.chains[key]
 	if c == nil {
-		c = &chain{key: key, client: uint64(identity.ClientID([32]byte(j.project), key.device, key.no))}
-		j.view(func(r reading) {
-			c.limit = r.limitOf(j, c)
-			j.setHold(r, c)
-		})
+		c = &chain{
+			key: key, branch: &branch{from: 1}, client: uint64(identity.ClientID([32]byte(j.project), key.device, key.no)),
+		}
+		j.reckon(c)
+		j.view(func(r reading) { j.setHold(r, c) })
 	}
 	return c
 }

@@ -25,19 +25,16 @@ func (j *Journal) commit(c *chain, items []judged, sig []byte, own bool, also ..
 			r.note(c, it, own)
 		}
 	}
-	head := headRecord{
-		Seq: c.head, ID: c.headID, Heads: c.heads, Newest: c.signed.newest, Kept: c.signed.kept, Bytes: c.signed.bytes,
-	}
-	key := c.key
+	key, head, b := c.key, c.record(), *c.branch
 	j.write(func(tx *store.Tx) error {
-		if err := storeEnvelopes(tx, key, items); err != nil {
+		if err := storeEnvelopes(tx, key, &b, items); err != nil {
 			return err
 		}
-		if err := tx.Map(sigsMap(key)).Put(seqKey(last.Seq), sig); err != nil {
+		if err := tx.Map(sigsMap(key, b.no)).Put(seqKey(last.Seq), sig); err != nil {
 			return err
 		}
 		if drop > 0 {
-			if err := tx.Map(sigsMap(key)).Delete(seqKey(drop)); err != nil {
+			if err := tx.Map(sigsMap(key, b.no)).Delete(seqKey(drop)); err != nil {
 				return err
 			}
 		}
@@ -46,22 +43,25 @@ func (j *Journal) commit(c *chain, items []judged, sig []byte, own bool, also ..
 				return err
 			}
 		}
+		if b.no > 0 {
+			return put(tx, branchesMap, branchKey(key, b.no), branchRecord{From: b.from, On: b.on, Head: head})
+		}
 		return put(tx, headsMap, key.bytes(), head)
 	})
 	j.noteHeld(c, items)
 }
 
-func storeEnvelopes(tx *store.Tx, key chainKey, items []judged) error {
-	log := tx.Log(chainLog(key))
+func storeEnvelopes(tx *store.Tx, key chainKey, b *branch, items []judged) error {
+	log := tx.Log(chainLog(key, b.no))
 	for _, it := range items {
-		if err := appendAt(log, it.env.Seq, it.env.Stored()); err != nil {
+		if err := appendAt(log, it.env.Seq-b.from+1, it.env.Stored()); err != nil {
 			return err
 		}
 		if it.env.Kind != envelope.KindUpdate {
 			continue
 		}
-		e := entry{Device: key.device, ChainNo: key.no, Seq: it.env.Seq}
-		if _, err := tx.Log(docLog(it.env.Doc)).Append(wire.Marshal(e)); err != nil {
+		e := entry{Device: key.device, ChainNo: key.no, Seq: it.env.Seq, Branch: b.no}
+		if _, err := tx.Log(docLog(it.env.Doc)).Append(e.encode()); err != nil {
 			return err
 		}
 	}

@@ -31,7 +31,8 @@ var (
 )
 
 // TestDocuments makes random histories: members edit documents, hear of each other late or never, remove and hold one
-// another, cut chains anywhere and take cuts back, and lie about what they know. A random part of the envelopes is then
+// another, cut chains anywhere and take cuts back, end identities, settle content, fork chains and pick branches, and lie
+// about what they know. A random part of the envelopes is then
 // received in several orders, singly and in runs, with restarts, mutes and quarantines on the way. All must end with the
 // documents that a slow model makes of the state and the envelopes that count in it.
 func TestDocuments(t *testing.T) {
@@ -88,7 +89,7 @@ func (d *documentTally) mustHaveSeenEverything(t *testing.T) {
 	for _, what := range []string{
 		"counting", "beyond a cut", "refused", "withheld", "of no chain", "restarts", "quarantines", "held on the way",
 		"Revoke", "RoleDrop", "RoleGrant", "DeviceRemove", "Leave", "FrontierExtend", "LiftQuarantine", "ChainOpen",
-		"Carry", "Checkpoint", "settled", "spared by what was settled",
+		"Carry", "Checkpoint", "settled", "EquivocationProof", "forked", "forked and settled", "forked and picked",
 	} {
 		if d.seen[what] == 0 {
 			t.Errorf("no history had any %q", what)
@@ -129,7 +130,9 @@ type script struct {
 	log     *governance.Log // of all events
 	authors []*author
 	events  [][]byte
+	twins   []*author // what devices also are that have forked a chain
 	all     map[chainKey][]*envelope.Envelope
+	other   map[chainKey][]*envelope.Envelope // the other branch of forked chains, with what lies before it
 }
 
 // author is a member with what he knows, who writes as he likes.
@@ -140,12 +143,13 @@ type author struct {
 	chain *envelope.Chain
 	docs  map[DocID]*crdt.Doc
 	has   map[wire.ID]bool
+	twin  bool // a copy of its device's store, which only writes documents
 }
 
 func (c *cast) history(t *testing.T, seed uint64, tally *documentTally) {
 	s := &script{
 		cast: c, t: t, tally: tally, rng: mathrand.New(mathrand.NewPCG(seed, 11)), events: slices.Clone(c.events),
-		all: map[chainKey][]*envelope.Envelope{},
+		all: map[chainKey][]*envelope.Envelope{}, other: map[chainKey][]*envelope.Envelope{},
 	}
 	s.log = governance.NewLog(c.root)
 	for _, raw := range c.events {
@@ -164,8 +168,13 @@ func (c *cast) history(t *testing.T, seed uint64, tally *documentTally) {
 	for range 20 + s.rng.IntN(30) {
 		a := s.authors[s.rng.IntN(len(s.authors))]
 		switch n := s.rng.IntN(10); {
+		case n < 5 && len(s.twins) > 0 && s.rng.IntN(3) == 0:
+			s.edit(s.twins[s.rng.IntN(len(s.twins))])
 		case n < 5 && a.person != s.ada:
 			s.edit(a)
+			if s.rng.IntN(10) == 0 {
+				s.fork(a)
+			}
 		case n < 8:
 			s.hear(a, s.authors[s.rng.IntN(len(s.authors))])
 		default:
@@ -198,6 +207,52 @@ func (s *script) begin(a *author, no uint32) {
 	}
 }
 
+// fork copies an author's device as it is now: both go on writing on the same chain.
+func (s *script) fork(a *author) {
+	key := chainKey{a.dev.ID, a.no}
+	if s.other[key] != nil {
+		return
+	}
+	twin := &author{person: a.person, view: slices.Clone(a.view), no: a.no, docs: map[DocID]*crdt.Doc{}, has: maps.Clone(a.has), twin: true}
+	twin.chain = envelope.NewChain(a.chain.Head())
+	for _, id := range s.docs {
+		d := crdt.New(crdt.WithClientID(uint64(identity.ClientID([32]byte(s.root.Project), a.dev.ID, a.no))))
+		if state, err := a.docs[id].EncodeUpdate(nil); err == nil {
+			_, _ = d.ApplyUpdate(state)
+		}
+		twin.docs[id] = d
+	}
+	s.twins = append(s.twins, twin)
+	s.other[key] = slices.Clone(s.all[key])
+}
+
+// parts returns the place from which on the branches of a chain differ, 0 if they do not yet.
+func parts(one, other []*envelope.Envelope) uint64 {
+	for i := range min(len(one), len(other)) {
+		if one[i].ID != other[i].ID {
+			return uint64(i + 1)
+		}
+	}
+	return 0
+}
+
+// prove lets an author show a fork of which it has both envelopes.
+func (s *script) prove(a *author) {
+	for _, key := range slices.SortedFunc(maps.Keys(s.other), chainKey.compare) {
+		at := parts(s.all[key], s.other[key])
+		if c, ok := s.log.State().Chain(key.device, key.no); at == 0 || ok && c.Forked > 0 {
+			continue
+		}
+		x, y := s.all[key][at-1], s.other[key][at-1]
+		if bytes.Compare(x.Statement(), y.Statement()) > 0 {
+			x, y = y, x
+		}
+		s.act(a, governance.KindEquivocationProof, &governance.EquivocationProof{
+			A: governance.NewProofHalf(x.Statement(), x.Sig), B: governance.NewProofHalf(y.Statement(), y.Sig),
+		})
+	}
+}
+
 // edit adds an envelope to an author's chain.
 func (s *script) edit(a *author) {
 	heads := s.heads(a)
@@ -210,9 +265,12 @@ func (s *script) edit(a *author) {
 		s.t.Error(err)
 		return
 	}
-	key := chainKey{a.dev.ID, a.no}
+	key, all := chainKey{a.dev.ID, a.no}, s.all
+	if a.twin {
+		all = s.other
+	}
 	var e *envelope.Envelope
-	if len(s.all[key]) == 0 {
+	if len(all[key]) == 0 {
 		e, err = a.chain.Introduce(a.keys.DK, a.id.ID, heads)
 	} else {
 		k, ok := state.SendingEpoch()
@@ -234,7 +292,7 @@ func (s *script) edit(a *author) {
 		return
 	}
 	a.has[e.ID] = true
-	s.all[key] = append(s.all[key], e)
+	all[key] = append(all[key], e)
 }
 
 // change edits an author's document and returns an envelope's payload.
@@ -283,8 +341,9 @@ func (s *script) hear(a, from *author) {
 		}
 	}
 	for _, key := range slices.SortedFunc(maps.Keys(s.all), chainKey.compare) {
-		upTo := s.rng.IntN(2*len(s.all[key]) + 1)
-		for i, e := range s.all[key] {
+		list := s.branch(key)
+		upTo := s.rng.IntN(2*len(list) + 1)
+		for i, e := range list {
 			if i >= upTo || !from.has[e.ID] {
 				break
 			}
@@ -298,6 +357,14 @@ func (s *script) hear(a, from *author) {
 			a.has[e.ID] = true
 		}
 	}
+}
+
+// branch returns one of the branches of a chain.
+func (s *script) branch(key chainKey) []*envelope.Envelope {
+	if other := s.other[key]; other != nil && s.rng.IntN(2) == 0 {
+		return other
+	}
+	return s.all[key]
 }
 
 func (s *script) updates(e *envelope.Envelope) [][]byte {
@@ -321,6 +388,10 @@ func (s *script) updates(e *envelope.Envelope) [][]byte {
 func (s *script) govern(a *author) {
 	target := s.authors[s.rng.IntN(len(s.authors))]
 	who := target.id.Member()
+	if len(s.twins) > 0 && s.rng.IntN(2) == 0 {
+		s.dispute()
+		return
+	}
 	switch s.rng.IntN(16) {
 	case 0, 1:
 		m := s.mint(a, func(d *governance.Device) bool { return d.Member == who })
@@ -353,7 +424,7 @@ func (s *script) govern(a *author) {
 		}
 	case 10:
 		if held := s.log.State().Quarantines(); len(held) > 0 {
-			who = held[s.rng.IntN(len(held))].Member
+			who, a = held[s.rng.IntN(len(held))].Member, s.authors[s.rng.IntN(2)*3] // a manager
 		}
 		s.act(a, governance.KindLiftQuarantine, &governance.LiftQuarantine{Member: &who})
 	case 11:
@@ -366,6 +437,23 @@ func (s *script) govern(a *author) {
 			s.act(a, governance.KindCarry, &governance.Carry{SelfRevoke: k.record, Cuts: s.cuts(s.authors[i])})
 		}
 	case 13, 14, 15:
+		s.settle(a)
+	}
+}
+
+// dispute lets somebody deal with what was forked: show it, pick a branch, or settle one.
+func (s *script) dispute() {
+	a := s.authors[[]int{0, 0, 1, 3}[s.rng.IntN(4)]] // the managers, mostly
+	switch s.rng.IntN(4) {
+	case 0:
+		s.prove(a)
+	case 1, 2:
+		if s.rng.IntN(2) == 0 {
+			s.prove(a)
+		}
+		s.act(a, governance.KindFrontierExtend, &governance.FrontierExtend{Cuts: s.cuts(s.twins[s.rng.IntN(len(s.twins))])})
+	case 3:
+		s.hear(a, s.twins[s.rng.IntN(len(s.twins))])
 		s.settle(a)
 	}
 }
@@ -398,8 +486,8 @@ func (s *script) settle(a *author) {
 
 // had returns an envelope of a chain that an author has and that counts for him, nil if there is none.
 func (s *script) had(a *author, past *governance.State, key chainKey) *envelope.Envelope {
-	n := 0
-	for _, e := range s.all[key] {
+	n, list := 0, s.branch(key)
+	for _, e := range list {
 		if cut, ends := past.Cut(key.device, key.no); !a.has[e.ID] || ends && e.Seq > cut.Seq {
 			break
 		}
@@ -408,7 +496,7 @@ func (s *script) had(a *author, past *governance.State, key chainKey) *envelope.
 	if n == 0 {
 		return nil
 	}
-	return s.all[key][s.rng.IntN(n)]
+	return list[s.rng.IntN(n)]
 }
 
 // act makes an event on what its author knows, whether he may or not, and reports whether it counts there.
@@ -465,8 +553,9 @@ func (s *script) mint(a *author, gone func(*governance.Device) bool) *governance
 func (s *script) cuts(of *author) []governance.Cut {
 	var out []governance.Cut
 	for _, key := range slices.SortedFunc(maps.Keys(s.all), chainKey.compare) {
-		if n := len(s.all[key]); key.device == of.dev.ID && n > 0 && s.rng.IntN(5) > 0 {
-			e := s.all[key][s.rng.IntN(n)]
+		list := s.branch(key)
+		if n := len(list); key.device == of.dev.ID && n > 0 && s.rng.IntN(5) > 0 {
+			e := list[s.rng.IntN(n)]
 			out = append(out, governance.Cut{Device: key.device, ChainNo: key.no, Seq: e.Seq, Envelope: e.ID})
 		}
 	}
@@ -474,24 +563,29 @@ func (s *script) cuts(of *author) []governance.Cut {
 }
 
 // part chooses what is received: of some chains only the beginning.
-func (s *script) part() map[chainKey][]*envelope.Envelope {
-	out := map[chainKey][]*envelope.Envelope{}
+func (s *script) part() received {
+	out := received{}
 	for _, key := range slices.SortedFunc(maps.Keys(s.all), chainKey.compare) {
-		list := s.all[key]
-		if s.rng.IntN(4) == 0 {
-			list = list[:s.rng.IntN(len(list)+1)]
-		}
-		s.tally.add("withheld", len(s.all[key])-len(list))
-		if len(list) > 0 {
-			out[key] = list
+		for _, list := range [][]*envelope.Envelope{s.all[key], s.other[key]} {
+			whole := len(list)
+			if whole > 0 && s.rng.IntN(4) == 0 {
+				list = list[:s.rng.IntN(whole+1)]
+			}
+			s.tally.add("withheld", whole-len(list))
+			if len(list) > 0 {
+				out[key] = append(out[key], list)
+			}
 		}
 	}
 	return out
 }
 
+// received is what arrives of each chain: of one branch, or of two.
+type received map[chainKey][][]*envelope.Envelope
+
 // model makes the documents by the rules of the protocol, and nothing else: which envelopes count in the state of all
 // events, applied to an empty document in a random order.
-func (s *script) model(part map[chainKey][]*envelope.Envelope) map[DocID]wire.ID {
+func (s *script) model(part received) map[DocID]wire.ID {
 	var counting []*envelope.Envelope
 	for _, key := range slices.SortedFunc(maps.Keys(part), chainKey.compare) {
 		counting = append(counting, s.counting(key, part[key])...)
@@ -516,13 +610,79 @@ func (s *script) model(part map[chainKey][]*envelope.Envelope) map[DocID]wire.ID
 }
 
 // counting returns the envelopes of a chain that count, all events being known.
-func (s *script) counting(key chainKey, list []*envelope.Envelope) (out []*envelope.Envelope) {
+func (s *script) counting(key chainKey, branches [][]*envelope.Envelope) (out []*envelope.Envelope) {
 	now := s.log.State()
 	chain, ok := now.Chain(key.device, key.no)
 	if !ok || !chain.Owned {
-		s.tally.add("of no chain", len(list))
+		s.tally.add("of no chain", len(branches[0]))
 		return nil
 	}
+	lawful := make([][]*envelope.Envelope, len(branches))
+	for i, list := range branches {
+		lawful[i] = s.lawful(chain, list)
+	}
+	cut, ends := now.Cut(key.device, key.no)
+	at := chain.Forked // as somebody has proven,
+	if len(branches) > 1 {
+		if seen := parts(branches[0], branches[1]); seen > 0 { // or as two envelopes of one place say that have arrived
+			at = seen
+		}
+	}
+	if at == 0 {
+		longest := slices.MaxFunc(lawful, func(a, b []*envelope.Envelope) int { return len(a) - len(b) })
+		for _, e := range longest {
+			if ends && e.Seq > cut.Seq {
+				s.tally.add("beyond a cut", 1)
+				continue
+			}
+			out = append(out, e)
+		}
+		s.tally.add("counting", len(out))
+		return out
+	}
+	return s.countingOfFork(chain, lawful, at)
+}
+
+// countingOfFork is counting for a chain that parts at a place: what lies before it, then what was settled, which names the
+// branch, then what managers have picked beyond.
+func (s *script) countingOfFork(chain governance.Chain, lawful [][]*envelope.Envelope, at uint64) (out []*envelope.Envelope) {
+	now := s.log.State()
+	cut, ends := now.Cut(chain.Device, chain.No)
+	for _, e := range lawful[0] {
+		if e.Seq < at && (!ends || e.Seq <= cut.Seq) {
+			out = append(out, e)
+		}
+	}
+	through := func(c governance.Cut) (whole []*envelope.Envelope) { // the branch that leads to an envelope, up to it
+		for _, list := range lawful {
+			if n := uint64(len(list)); c.Seq <= n && list[c.Seq-1].ID == c.Envelope {
+				return list[:c.Seq]
+			}
+		}
+		return nil
+	}
+	settled, ok := now.SettledContent(chain.Device, chain.No)
+	if ok = ok && settled.Seq >= at; ok {
+		if whole := through(settled); whole != nil {
+			s.tally.add("forked and settled", 1)
+			out = whole
+		} else {
+			return out
+		}
+	}
+	if chain.Forked > 0 && ends && cut.Seq >= at && (!ok || cut.Seq > settled.Seq) {
+		if whole := through(cut); whole != nil && (!ok || whole[settled.Seq-1].ID == settled.Envelope) {
+			s.tally.add("forked and picked", 1)
+			out = whole
+		}
+	}
+	s.tally.add("forked", 1)
+	s.tally.add("counting", len(out))
+	return out
+}
+
+// lawful returns the envelopes of a branch whose authors might do what they do, up to the first that might not.
+func (s *script) lawful(chain governance.Chain, list []*envelope.Envelope) (out []*envelope.Envelope) {
 	var before []governance.EventID
 	for i, e := range list {
 		then, err := s.log.StateAt(e.GovHeads)
@@ -544,15 +704,8 @@ func (s *script) counting(key chainKey, list []*envelope.Envelope) (out []*envel
 			break
 		}
 		before = e.GovHeads
-		if cut, ends := now.Cut(key.device, key.no); ends && e.Seq > cut.Seq {
-			s.tally.add("beyond a cut", 1)
-			continue
-		} else if settled, ok := now.SettledContent(key.device, key.no); ends && ok && settled.Envelope == cut.Envelope && e.ID == cut.Envelope {
-			s.tally.add("spared by what was settled", 1)
-		}
 		out = append(out, e)
 	}
-	s.tally.add("counting", len(out))
 	return out
 }
 
@@ -564,7 +717,7 @@ type parcel struct {
 }
 
 // receive gives a history to a journal in one random order and compares.
-func (s *script) receive(seed uint64, part map[chainKey][]*envelope.Envelope, want map[DocID]wire.ID) {
+func (s *script) receive(seed uint64, part received, want map[DocID]wire.ID) {
 	parcels := s.parcels(part)
 	n := s.openReader()
 	defer func() { n.close() }()
@@ -613,20 +766,21 @@ func (s *script) receive(seed uint64, part map[chainKey][]*envelope.Envelope, wa
 }
 
 // parcels shuffles all that arrives; runs take the place of some envelopes.
-func (s *script) parcels(part map[chainKey][]*envelope.Envelope) (out []parcel) {
+func (s *script) parcels(part received) (out []parcel) {
 	for _, raw := range s.events {
 		out = append(out, parcel{event: raw})
 	}
 	for _, key := range slices.SortedFunc(maps.Keys(part), chainKey.compare) {
-		list := part[key]
-		if s.rng.IntN(3) == 0 {
-			from := s.rng.IntN(len(list))
-			if run, err := envelope.EncodeRun(list[from:]); err == nil {
-				out, list = append(out, parcel{run: run}), list[:from]
+		for _, list := range part[key] {
+			if s.rng.IntN(3) == 0 {
+				from := s.rng.IntN(len(list))
+				if run, err := envelope.EncodeRun(list[from:]); err == nil {
+					out, list = append(out, parcel{run: run}), list[:from]
+				}
 			}
-		}
-		for _, e := range list {
-			out = append(out, parcel{env: e})
+			for _, e := range list {
+				out = append(out, parcel{env: e})
+			}
 		}
 	}
 	if s.rng.IntN(2) == 0 { // nearly in order, as most of life is
@@ -719,16 +873,34 @@ func (n *reader) deliver(p parcel) {
 }
 
 // catchUp brings what is missing, as anti-entropy does, until nothing more is taken.
-func (n *reader) catchUp(part map[chainKey][]*envelope.Envelope) {
+func (n *reader) catchUp(part received) {
 	for again := true; again; {
 		again = false
 		for _, key := range slices.SortedFunc(maps.Keys(part), chainKey.compare) {
-			list := part[key]
-			for held := n.HeldTo(key.device, key.no); held < uint64(len(list)); held++ {
-				if v, _ := n.Accept(n.s.t.Context(), list[held], key.device); v != Accepted {
-					break
+			for _, list := range part[key] {
+				for held := n.HeldTo(key.device, key.no); held < uint64(len(list)); held++ {
+					if v, _ := n.Accept(n.s.t.Context(), list[held], key.device); v != Accepted {
+						break
+					}
+					again = true
 				}
-				again = true
+			}
+		}
+	}
+	for range 2 { // what devices hold that have another branch, in the runs that they would send
+		for _, key := range slices.SortedFunc(maps.Keys(part), chainKey.compare) {
+			for _, list := range part[key] {
+				from := 0
+				if len(part[key]) > 1 {
+					from = max(0, int(parts(part[key][0], part[key][1]))-1)
+				}
+				for to := from + 1; len(part[key]) > 1 && to <= len(list); to++ {
+					run, err := envelope.EncodeRun(list[from:to])
+					if err != nil {
+						n.s.t.Error(err)
+					}
+					_ = n.AcceptRun(n.s.t.Context(), run, n.s.people[1].dev.ID)
+				}
 			}
 		}
 	}

@@ -32,7 +32,10 @@ type Written struct {
 func (j *Journal) History(doc DocID) iter.Seq2[Written, error] {
 	return func(yield func(Written, error) bool) {
 		errStop := errors.New("stop")
-		err := j.entries(doc, 1, func(e *envelope.Envelope) error {
+		j.mu.Lock()
+		by := j.routes()
+		j.mu.Unlock()
+		_, err := j.entries(doc, 1, by, func(e *envelope.Envelope) error {
 			w, err := j.written(e)
 			if err != nil {
 				return err

@@ -157,10 +157,57 @@ func (j *Journal) loadChains(tx *store.Tx) error {
 			return err
 		}
 		j.chains[key] = &chain{
-			key: key, client: uint64(identity.ClientID([32]byte(j.project), key.device, key.no)),
-			head: h.Seq, headID: h.ID, heads: h.Heads,
-			signed: signatures{newest: h.Newest, kept: h.Kept, bytes: h.Bytes},
+			key: key, client: uint64(identity.ClientID([32]byte(j.project), key.device, key.no)), branch: h.branch(0, 1, 0),
 		}
+	}
+	return errors.Join(tx.Err(), j.loadBranches(tx))
+}
+
+// loadBranches reads the further branches of forked chains, and which of them each is held as.
+func (j *Journal) loadBranches(tx *store.Tx) error {
+	m := tx.Map(branchesMap)
+	for _, k := range sortedKeys(m) { // a chain before its branches, and those ascending
+		raw, _, err := m.Get(k)
+		if err != nil {
+			return err
+		}
+		key, err := chainKeyOf(k[:min(len(k), chainKeySize)])
+		if err != nil {
+			return err
+		}
+		c := j.chains[key]
+		if c == nil {
+			return fmt.Errorf("journal: stored branch of chain %v, of which nothing is held", key)
+		}
+		if len(k) == chainKeySize {
+			continue
+		}
+		var b branchRecord
+		if err := unmarshal(raw, &b); err != nil {
+			return err
+		}
+		if len(c.branches) == 0 {
+			c.branches = []*branch{c.branch}
+		}
+		c.branches = append(c.branches, b.Head.branch(binary.BigEndian.Uint32(k[chainKeySize:]), b.From, b.On))
+	}
+	for _, c := range j.chains {
+		raw, ok, err := m.Get(c.key.bytes())
+		if err != nil || !ok {
+			if err != nil {
+				return err
+			}
+			continue
+		}
+		var now currentRecord
+		if err := unmarshal(raw, &now); err != nil {
+			return err
+		}
+		i := slices.IndexFunc(c.branches, func(b *branch) bool { return b.no == now.Branch })
+		if i < 0 {
+			return fmt.Errorf("journal: branch %d of chain %v is not stored", now.Branch, c.key)
+		}
+		c.branch = c.branches[i]
 	}
 	return tx.Err()
 }
@@ -213,14 +260,11 @@ func (j *Journal) sortedReplicas() []*Replica {
 
 // limitChains says of every chain up to where it counts now. It returns those whose end has moved.
 func (j *Journal) limitChains() (moved []*chain) {
-	j.view(func(r reading) {
-		for _, c := range j.chains {
-			if limit := r.limitOf(j, c); limit != c.limit {
-				c.limit = limit
-				moved = append(moved, c)
-			}
+	for _, c := range j.sortedChains() {
+		if j.reckon(c) {
+			moved = append(moved, c)
 		}
-	})
+	}
 	return moved
 }
 
@@ -370,9 +414,8 @@ func (j *Journal) Changed() {
 	if j.closed {
 		return
 	}
-	for _, c := range j.limitChains() {
-		c.limitID = wire.ID{}
-	}
+	j.limitChains()
+	j.seek()
 	j.view(func(r reading) { j.own.doubt = j.own.doubt && !r.alone(j.self.Device) })
 	j.reviewHolds()
 	j.renumber()

@@ -21,6 +21,8 @@ import (
 //	journal/chain/<chain>   envelopes without signature; record n is envelope n
 //	journal/sigs/<chain>    place -> signature, see signatures
 //	journal/forks           chain -> forkRecord, the proof of a contradiction
+//	journal/branches        chain -> currentRecord, (chain, branch) -> branchRecord, of chains with several
+//	journal/chain/<chain>/<branch>, journal/sigs/<chain>/<branch>  the same of a further branch
 //	journal/doc/<doc>       in order of acceptance, which envelopes belong to the document: entry
 //	journal/snapshots       document -> localRecord
 //	journal/state/<doc>/<n> the document inside a local snapshot, in chunks
@@ -33,6 +35,7 @@ const (
 	metaMap      = "journal/meta"
 	headsMap     = "journal/heads"
 	forksMap     = "journal/forks"
+	branchesMap  = "journal/branches"
 	snapshotsMap = "journal/snapshots"
 	adoptedMap   = "journal/adopted"
 	outboxMap    = "journal/outbox"
@@ -43,11 +46,21 @@ const (
 
 var openedKey = []byte("opened")
 
-func chainLog(k chainKey) string         { return "journal/chain/" + k.String() }
-func sigsMap(k chainKey) string          { return "journal/sigs/" + k.String() }
-func docLog(id DocID) string             { return docLogs + hex.EncodeToString(id[:]) }
-func adoptedLog(id DocID) string         { return "journal/adopted/" + hex.EncodeToString(id[:]) }
-func stateLog(id DocID, n uint64) string { return fmt.Sprintf("journal/state/%x/%d", id[:], n) }
+func chainLog(k chainKey, b uint32) string { return "journal/chain/" + branchName(k, b) }
+func sigsMap(k chainKey, b uint32) string  { return "journal/sigs/" + branchName(k, b) }
+func docLog(id DocID) string               { return docLogs + hex.EncodeToString(id[:]) }
+func adoptedLog(id DocID) string           { return "journal/adopted/" + hex.EncodeToString(id[:]) }
+func stateLog(id DocID, n uint64) string   { return fmt.Sprintf("journal/state/%x/%d", id[:], n) }
+
+func branchName(k chainKey, b uint32) string {
+	if b == 0 {
+		return k.String()
+	}
+	return fmt.Sprintf("%v/%d", k, b)
+}
+
+// chainKeySize is the size of a chain's key in maps.
+const chainKeySize = 36
 
 // String returns the chain's name in the store.
 func (k chainKey) String() string { return fmt.Sprintf("%v/%d", k.device, k.no) }
@@ -62,7 +75,7 @@ func (k chainKey) compare(o chainKey) int {
 }
 
 func chainKeyOf(b []byte) (chainKey, error) {
-	if len(b) != 36 {
+	if len(b) != chainKeySize {
 		return chainKey{}, fmt.Errorf("journal: stored chain name of %d bytes", len(b))
 	}
 	return chainKey{identity.DeviceID(b[:32]), binary.BigEndian.Uint32(b[32:])}, nil
@@ -80,6 +93,29 @@ type headRecord struct {
 	Bytes  uint64               `cbor:"6,keyasint"`
 }
 
+func (h *headRecord) branch(no uint32, from uint64, on uint32) *branch {
+	return &branch{
+		no: no, from: from, on: on, head: h.Seq, headID: h.ID, heads: h.Heads,
+		signed: signatures{newest: h.Newest, kept: h.Kept, bytes: h.Bytes},
+	}
+}
+
+func (b *branch) record() headRecord {
+	return headRecord{Seq: b.head, ID: b.headID, Heads: b.heads, Newest: b.signed.newest, Kept: b.signed.kept, Bytes: b.signed.bytes}
+}
+
+// branchRecord is a further branch of a chain.
+type branchRecord struct {
+	From uint64     `cbor:"1,keyasint"`
+	On   uint32     `cbor:"2,keyasint"`
+	Head headRecord `cbor:"3,keyasint"`
+}
+
+// currentRecord names the branch that a chain is held as.
+type currentRecord struct {
+	Branch uint32 `cbor:"1,keyasint"`
+}
+
 // forkRecord proves that a device wrote two envelopes of one place: two runs that begin there.
 type forkRecord struct {
 	Seq uint64 `cbor:"1,keyasint"`
@@ -93,9 +129,33 @@ type entry struct {
 	Device  identity.DeviceID
 	ChainNo uint32
 	Seq     uint64
+	Branch  uint32
 }
 
 func (e entry) chain() chainKey { return chainKey{e.Device, e.ChainNo} }
+
+// trunkEntry is an entry of branch 0, which nearly all are.
+type trunkEntry struct {
+	_       struct{} `cbor:",toarray"`
+	Device  identity.DeviceID
+	ChainNo uint32
+	Seq     uint64
+}
+
+func (e entry) encode() []byte {
+	if e.Branch == 0 {
+		return wire.Marshal(trunkEntry{Device: e.Device, ChainNo: e.ChainNo, Seq: e.Seq})
+	}
+	return wire.Marshal(e)
+}
+
+func decodeEntry(raw []byte) (e entry, err error) {
+	var t trunkEntry
+	if wire.Unmarshal(raw, &t, store.MaxRecord) == nil {
+		return entry{Device: t.Device, ChainNo: t.ChainNo, Seq: t.Seq}, nil
+	}
+	return e, unmarshal(raw, &e)
+}
 
 // localRecord is a snapshot that only this device reads.
 type localRecord struct {

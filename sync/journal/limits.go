@@ -19,6 +19,9 @@ const (
 	MaxHeld = 64 << 20
 	// Provisional is for how long a manager's proposal of a quarantine holds by itself.
 	Provisional = 10 * time.Minute
+	// MaxBranches is how many branches of a forked chain are kept. Of more, those of which least is held are forgotten; anti-entropy
+	// brings the one that governance picks.
+	MaxBranches = 4
 	// MaxSnapshot bounds a whole signed snapshot.
 	MaxSnapshot = 64<<20 + 1<<20
 	// MaxSnapshotState bounds the document inside a snapshot.

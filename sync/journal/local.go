@@ -82,6 +82,29 @@ func (j *Journal) saveLocal(id DocID, c *content, doc *crdt.Doc) {
 	})
 }
 
+// dropLocals forgets the snapshots that hold envelopes of a chain from a place on, as others stand there now.
+func (j *Journal) dropLocals(tx *store.Tx, key chainKey, from uint64) error {
+	m := tx.Map(snapshotsMap)
+	for _, id := range sortedKeys(m) {
+		raw, _, err := m.Get(id)
+		if err != nil {
+			return err
+		}
+		var local localRecord
+		if err := unmarshal(raw, &local); err != nil {
+			return err
+		}
+		if slices.ContainsFunc(local.Spans, func(s span) bool {
+			return (chainKey{s.Device, s.ChainNo}) == key && (s.Top >= from || s.Skipped >= from)
+		}) {
+			if err := errors.Join(tx.Drop(stateLog(DocID(id), local.Number)), m.Delete(id)); err != nil {
+				return err
+			}
+		}
+	}
+	return tx.Err()
+}
+
 // saveOpen keeps a snapshot of an open document, if it is settled once nobody edits it.
 func (j *Journal) saveOpen(r *Replica) (saved bool) {
 	r.gate.alone(func() {

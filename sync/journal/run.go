@@ -99,8 +99,12 @@ func (j *Journal) run(c *chain, after, enough uint64) (raw []byte, last uint64, 
 	var envs []*envelope.Envelope
 	end, size := 0, 0
 	err = j.store.View(func(tx *store.Tx) error {
-		sigs := tx.Map(sigsMap(c.key))
-		for _, rec := range tx.Log(chainLog(c.key)).From(after + 1) {
+		for seq := after + 1; seq <= c.head; seq++ {
+			b := c.at(c.branch, seq)
+			rec, err := tx.Log(chainLog(c.key, b.no)).Get(seq - b.from + 1)
+			if err != nil {
+				return err
+			}
 			e, err := envelope.ParseStored(rec)
 			if err != nil {
 				return err
@@ -109,7 +113,7 @@ func (j *Journal) run(c *chain, after, enough uint64) (raw []byte, last uint64, 
 				break
 			}
 			envs = append(envs, e)
-			sig, ok, err := sigs.Get(seqKey(e.Seq))
+			sig, ok, err := tx.Map(sigsMap(c.key, b.no)).Get(seqKey(e.Seq))
 			if err != nil {
 				return err
 			}
@@ -174,7 +178,9 @@ func (j *Journal) acceptRun(c *chain, run *envelope.Run, from identity.DeviceID)
 	case !known:
 		j.gap(Gap{From: from, Device: first.Device, ChainNo: first.ChainNo, Heads: first.GovHeads})
 		return fmt.Errorf("%w: the author of the run is unknown", ErrUnverifiable)
-	case first.Seq > c.head+1:
+	}
+	j.follow(c, first)
+	if first.Seq > c.head+1 {
 		j.gap(Gap{From: from, Device: first.Device, ChainNo: first.ChainNo, After: c.head})
 		return fmt.Errorf("%w: the run begins at %d, %d is held", ErrUnverifiable, first.Seq, c.head)
 	}
@@ -203,7 +209,34 @@ func (j *Journal) acceptRun(c *chain, run *envelope.Run, from identity.DeviceID)
 	}
 	j.noticeOwn(c, last)
 	j.commit(c, items, last.Sig, false)
+	j.arrived(c)
 	return nil
+}
+
+// follow goes over to the branch of a chain that an envelope continues, if the picked one is looked for and the held one is
+// not what it continues.
+func (j *Journal) follow(c *chain, first *envelope.Envelope) {
+	continues := func(b *branch) bool {
+		return first.Seq > 1 && j.has(c, b, first.Seq-1, first.Prev)
+	}
+	if !c.astray() || len(c.branches) == 0 || continues(c.branch) {
+		return
+	}
+	for _, b := range c.branches {
+		if continues(b) && j.reached(c, b) >= c.reached {
+			j.turn(c, b)
+			return
+		}
+	}
+}
+
+// arrived looks whether what was just taken of a chain is what governance has picked.
+func (j *Journal) arrived(c *chain) {
+	if len(c.aims) > 0 && j.reckon(c) {
+		j.revouch()
+		j.markStale()
+		j.renumber()
+	}
 }
 
 // fresh returns the envelopes of a run that are not held. If one contradicts what is held, that is recorded and
@@ -218,7 +251,11 @@ func (j *Journal) fresh(c *chain, envs []*envelope.Envelope, sig []byte) ([]*env
 			return nil, err
 		}
 		if held != e.ID {
-			return nil, j.contradicted(c, e.Seq, envs[i:])
+			refusal := j.contradicted(c, e.Seq, envs[i:])
+			if c.astray() && e.Seq > c.fixed() && errors.Is(refusal, ErrFork) && j.part(c, envs[i:]) {
+				return j.fresh(c, envs[i:], sig)
+			}
+			return nil, refusal
 		}
 	}
 	return nil, nil
@@ -248,26 +285,16 @@ func (j *Journal) idAt(c *chain, seq uint64) (wire.ID, error) {
 	if seq == c.head {
 		return c.headID, nil
 	}
-	e, err := j.envelopeAt(c.key, seq)
+	e, err := j.envelopeOn(c, c.branch, seq)
 	if err != nil {
 		return wire.ID{}, err
 	}
 	return e.ID, nil
 }
 
-func (j *Journal) envelopeAt(key chainKey, seq uint64) (e *envelope.Envelope, err error) {
-	err = j.store.View(func(tx *store.Tx) error {
-		raw, err := tx.Log(chainLog(key)).Get(seq)
-		if err != nil {
-			return err
-		}
-		e, err = envelope.ParseStored(raw)
-		return err
-	})
-	if err != nil {
-		return nil, fmt.Errorf("journal: held envelope %d of chain %d of device %s: %w", seq, key.no, key.device.Short(), err)
-	}
-	return e, nil
+func (j *Journal) envelopeAt(key chainKey, seq uint64) (*envelope.Envelope, error) {
+	c := j.chain(key)
+	return j.envelopeOn(c, c.branch, seq)
 }
 
 // contradicted records that the author of a chain has written two envelopes of one place: ours, and the first of
@@ -289,8 +316,7 @@ func (j *Journal) contradicted(c *chain, seq uint64, other []*envelope.Envelope)
 	j.forks[c.key] = seq
 	c.forkedAt = seq
 	j.write(func(tx *store.Tx) error { return put(tx, forksMap, c.key.bytes(), f) })
-	j.view(func(r reading) { c.limit = r.limitOf(j, c) })
-	c.limitID = wire.ID{}
+	j.reckon(c)
 	j.alert(Alert{Kind: AlertFork, Device: c.key.device, ChainNo: c.key.no, Seq: seq, Err: ErrFork})
 	j.revouch() // what does not count any more releases nothing
 	j.markStale()

@@ -252,7 +252,10 @@ func (j *Journal) dropAdopted(r *Replica) {
 // standsOn reports whether everything up to a snapshot's frontier counts and is shown, as far as governance and mutes are
 // concerned.
 func (j *Journal) standsOn(c *snapshotCore) bool {
-	return !slices.ContainsFunc(c.Frontier, func(p place) bool { return p.Seq > j.chain(p.chain()).shown() })
+	return !slices.ContainsFunc(c.Frontier, func(p place) bool {
+		at := j.chain(p.chain())
+		return p.Seq > at.shown() || len(at.aims) > 0 && p.Seq <= at.head && !j.has(at, at.branch, p.Seq, p.ID)
+	})
 }
 
 // complete reports whether everything up to a snapshot's frontier is held.
@@ -270,6 +273,7 @@ func (j *Journal) verifyAdopted(r *Replica) bool {
 		return false
 	}
 	upTo := map[chainKey]uint64{}
+	by := j.routes()
 	same := true
 	for _, p := range c.Frontier {
 		upTo[p.chain()] = p.Seq
@@ -279,7 +283,7 @@ func (j *Journal) verifyAdopted(r *Replica) bool {
 	j.mu.Unlock()
 	equal, err := false, error(nil)
 	if same {
-		equal, err = j.matches(c, upTo)
+		equal, err = j.matches(c, upTo, by)
 	}
 	j.mu.Lock()
 	defer j.unlock()
@@ -301,9 +305,9 @@ func (j *Journal) verifyAdopted(r *Replica) bool {
 }
 
 // matches reports whether the envelopes of a document up to a frontier make what a snapshot holds.
-func (j *Journal) matches(c *snapshotCore, upTo map[chainKey]uint64) (bool, error) {
+func (j *Journal) matches(c *snapshotCore, upTo map[chainKey]uint64, by routes) (bool, error) {
 	built, claimed := crdt.New(), crdt.New()
-	err := j.entries(c.Doc, 1, func(e *envelope.Envelope) error {
+	_, err := j.entries(c.Doc, 1, by, func(e *envelope.Envelope) error {
 		if e.Seq > upTo[keyOf(e)] {
 			return nil
 		}

@@ -344,7 +344,7 @@ func TestRunsFromAnywhere(t *testing.T) {
 	}
 	kept := 0
 	_ = ada.store.View(func(tx *store.Tx) error {
-		for range tx.Map(sigsMap(chainKey{ben.person.dev.ID, 0})).All() {
+		for range tx.Map(sigsMap(chainKey{ben.person.dev.ID, 0}, 0)).All() {
 			kept++
 		}
 		return nil

@@ -98,7 +98,7 @@ func (j *Journal) watch(t target) {
 		return
 	}
 	j.holds.claims[t] = map[chainKey][]claim{}
-	err := j.entries(t.doc, 1, func(e *envelope.Envelope) error {
+	_, err := j.entries(t.doc, 1, j.routes(), func(e *envelope.Envelope) error {
 		if updates, err := j.updates(e); err == nil {
 			j.addClaims(keyOf(e), e.Seq, e.Doc, updates)
 		}
