@@ -76,6 +76,7 @@ func TestAfterClose(t *testing.T) {
 		"Session.ReadEdit":       func() error { return of(s.ReadEdit(nil)) },
 		"Session.OfferToHold":    func() error { return s.OfferToHold(ctx, collab.Ceremony{}) },
 		"Session.Mute":           func() error { return s.Mute(ctx, collab.MemberID{1}, true) },
+		"Session.PickBranch":     func() error { return s.PickBranch(ctx, collab.Branch{}) },
 		"Session.PinRoot":        func() error { return s.PinRoot(ctx, collab.RootID{}) },
 		"Session.RemoveDevice":   func() error { return s.RemoveDevice(ctx, collab.DeviceID{}, false) },
 		"Session.LiftSuspension": func() error { return s.LiftSuspension(ctx, collab.DeviceID{}) },
@@ -131,6 +132,7 @@ func TestAfterClose(t *testing.T) {
 		"Session.Events": func() bool { _, open := <-s.Events(context.Background()); return !open },
 		"Session.ID":     func() bool { return s.ID() != collab.ProjectID{} },
 		"Session.Late":   func() bool { return len(s.Late()) == 0 },
+		"Session.Forks":  func() bool { return len(s.Forks()) == 0 },
 		"Session.Me":     func() bool { return s.Me().Name == "Ada" && !s.Me().Online },
 		"Session.Members": func() (found bool) {
 			for m := range s.Members() {

@@ -176,6 +176,7 @@ func (s *Session) online() (err error) {
 	s.journal.OnHold(s.holdChanged)
 	s.membership.OnChange(s.governanceChanged)
 	s.journal.Changed() // what changed before it was being told
+	s.proveForks()
 	s.tasks.Go("coordinator", s.coordinator.Serve)
 	s.started.Store(true)
 	return nil
@@ -535,5 +536,8 @@ func (s *Session) alert(a journal.Alert) {
 		alert.Who = d.Member
 	}
 	s.troubles.note(s.node.cfg.now(), "alert: "+alert.Kind.String(), a.Err)
+	if a.Kind == journal.AlertFork {
+		s.proveForks()
+	}
 	s.events.Send(alert)
 }

@@ -41,6 +41,7 @@ type room struct {
 	j    *journal.Journal
 	f    *Foundation
 	pull func(context.Context, identity.DeviceID) error
+	st   *store.Store
 }
 
 var people sync.Map // name -> membership.Self, as making keys takes time
@@ -99,13 +100,8 @@ func (n *node) device() identity.DeviceID { return n.self.Device.ID }
 // furnish opens content and tier 2 of a project.
 func (n *node) furnish(st *store.Store, p *membership.Project) *room {
 	n.t.Helper()
-	r := &room{node: n, p: p, pull: p.Pull}
-	var err error
-	r.j, err = journal.Open(context.Background(), journal.Config{
-		Store: st, Governance: p, Random: rand.Reader,
-		Self: journal.Self{Identity: n.self.Identity.ID, Device: n.device(), Keys: n.self.Keys},
-	})
-	must(n.t, err)
+	r := &room{node: n, p: p, pull: p.Pull, st: st}
+	r.open()
 	p.OnChange(func(membership.Change) { r.j.Changed() })
 	r.f = n.server.Join(Config{Project: p.ID(), State: p.State, Journal: r.j, Pull: func(ctx context.Context, d identity.DeviceID) error {
 		return r.pull(ctx, d)
@@ -120,6 +116,16 @@ func (n *node) furnish(st *store.Store, p *membership.Project) *room {
 		}
 	})
 	return r
+}
+
+func (r *room) open() {
+	r.t.Helper()
+	var err error
+	r.j, err = journal.Open(context.Background(), journal.Config{
+		Store: r.st, Governance: r.p, Random: rand.Reader,
+		Self: journal.Self{Identity: r.self.Identity.ID, Device: r.device(), Keys: r.self.Keys},
+	})
+	must(r.t, err)
 }
 
 func (n *node) newStore() *store.Store {

@@ -70,7 +70,8 @@ func (f *Foundation) take(ctx context.Context, x *exchange, theirs *frontier) er
 }
 
 // lacking lists the chains of which the other side has what this one lacks and could use: those that governance knows
-// here, up to where it and proven forks let them count.
+// here, up to where it and proven forks let them count. Where governance has picked a branch of a forked chain that is not
+// held, what the other side lets count may be it.
 func (f *Foundation) lacking(theirs *frontier, forked map[chainKey]uint64) (out []*want) {
 	state := f.cfg.State()
 	for _, p := range theirs.Places {
@@ -78,8 +79,14 @@ func (f *Foundation) lacking(theirs *frontier, forked map[chainKey]uint64) (out 
 		c, ok := state.Chain(p.Device, p.ChainNo)
 		at, parts := forked[p.chain()]
 		cut, ends := state.Cut(p.Device, p.ChainNo)
+		after, astray := f.cfg.Journal.Astray(p.head())
 		switch {
-		case !ok || !c.Owned, parts && p.Seq >= at, ends && held >= cut.Seq:
+		case !ok || !c.Owned:
+		case astray:
+			if p.Seq > after && (held < p.Seq || f.cfg.Journal.After(p.head()) != p.Seq) {
+				out = append(out, &want{chainKey: p.chain(), after: after, upTo: p.Seq, search: true})
+			}
+		case parts && p.Seq >= at, ends && held >= cut.Seq:
 		case held < p.Seq:
 			out = append(out, &want{chainKey: p.chain(), after: held, upTo: p.Seq})
 		case f.cfg.Journal.After(p.head()) != p.Seq:

@@ -629,8 +629,7 @@ func (s *script) counting(key chainKey, branches [][]*envelope.Envelope) (out []
 		}
 	}
 	if at == 0 {
-		longest := slices.MaxFunc(lawful, func(a, b []*envelope.Envelope) int { return len(a) - len(b) })
-		for _, e := range longest {
+		for _, e := range longest(lawful) {
 			if ends && e.Seq > cut.Seq {
 				s.tally.add("beyond a cut", 1)
 				continue
@@ -643,12 +642,16 @@ func (s *script) counting(key chainKey, branches [][]*envelope.Envelope) (out []
 	return s.countingOfFork(chain, lawful, at)
 }
 
+func longest(lists [][]*envelope.Envelope) []*envelope.Envelope {
+	return slices.MaxFunc(lists, func(a, b []*envelope.Envelope) int { return len(a) - len(b) })
+}
+
 // countingOfFork is counting for a chain that parts at a place: what lies before it, then what was settled, which names the
 // branch, then what managers have picked beyond.
 func (s *script) countingOfFork(chain governance.Chain, lawful [][]*envelope.Envelope, at uint64) (out []*envelope.Envelope) {
 	now := s.log.State()
 	cut, ends := now.Cut(chain.Device, chain.No)
-	for _, e := range lawful[0] {
+	for _, e := range longest(lawful) {
 		if e.Seq < at && (!ends || e.Seq <= cut.Seq) {
 			out = append(out, e)
 		}

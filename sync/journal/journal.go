@@ -416,6 +416,11 @@ func (j *Journal) Changed() {
 	}
 	j.limitChains()
 	j.seek()
+	for _, c := range j.sortedChains() {
+		if c.astray() {
+			j.gap(Gap{Device: c.key.device, ChainNo: c.key.no, After: c.plain})
+		}
+	}
 	j.view(func(r reading) { j.own.doubt = j.own.doubt && !r.alone(j.self.Device) })
 	j.reviewHolds()
 	j.renumber()

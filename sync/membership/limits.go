@@ -109,6 +109,7 @@ const (
 	DefaultCheckpointAge    = 24 * time.Hour // and the time after the last one, if anything is unsettled
 	DefaultCheckpointPause  = time.Hour      // between two of them, so that who is away for a day misses fewer than 24
 
-	checkpointLook  = time.Minute     // how often it is looked whether one is due,
-	checkpointRetry = 2 * time.Second // and after one could not be made, at the earliest
+	checkpointLook  = time.Minute      // how often it is looked whether one is due,
+	proofRetry      = 10 * time.Second // after the proof of a fork could not be published
+	checkpointRetry = 2 * time.Second  // and after one could not be made, at the earliest
 )

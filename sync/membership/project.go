@@ -60,6 +60,8 @@ type Project struct {
 	pointing   bool                      // a checkpoint is being made
 	signed     signedPoint
 
+	proving map[forkPlace]bool // tasks wait to publish that a chain is forked there
+
 	settling chan struct{} // holds a token when it is to be looked whether a checkpoint is due
 
 	addressed bool // the caller has said where this device can be reached
@@ -75,6 +77,7 @@ func (r *Registry) newProject(cfg Config, root *genesis.Root) *Project {
 		acts: map[ActID]*openAct{}, concluding: map[ActID]bool{}, cosigned: map[ActID]time.Time{},
 		waiting: map[identity.DeviceID]int{}, settling: make(chan struct{}, 1),
 	}
+	p.proving = map[forkPlace]bool{}
 	p.keys = newKeyring()
 	p.gate.departing = map[[32]byte]*identity.DeviceCert{}
 	p.changes = newChanges()
