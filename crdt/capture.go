@@ -53,6 +53,11 @@ func (c *capture) release() {
 func (d *Doc) capture(sv stateVector) *capture {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
+	return d.captured(sv)
+}
+
+// captured is capture for who holds the lock.
+func (d *Doc) captured(sv stateVector) *capture {
 	c := captures.Get().(*capture)
 	c.clients, c.arena = d.clients, d.arena.buf
 	c.merged = len(d.pending.queues) > 0 || d.pending.deleteRanges > 0

@@ -183,10 +183,17 @@ func (r *redoer) before(x ref, b *branch) ref {
 
 // copyBetween makes a copy of an item between two neighbours, which others may have come between.
 func (r *redoer) copyBetween(self uint32, of *item, b *branch, left, right ref) ref {
-	t, d := r.t, r.t.doc
-	if of.sub == 0 && !t.adjacent(b, left, right) { // others would not put it there
-		right, _, _ = t.honestRight(b, left, right)
+	if of.sub == 0 && !r.t.adjacent(b, left, right) { // others would not put it there
+		right, _, _ = r.t.honestRight(b, left, right)
 	}
+	x := r.t.copyItem(self, of, b, left, right)
+	r.t.doc.keep(r.t.doc.items.at(x), true)
+	return x
+}
+
+// copyItem makes an own copy of an item between two neighbours.
+func (t *Txn) copyItem(self uint32, of *item, b *branch, left, right ref) ref {
+	d := t.doc
 	x, it := d.items.alloc()
 	*it = item{
 		clock: d.clients[self].state, len: of.len, client: self, parent: b.self, sub: of.sub, kind: of.kind,
@@ -212,7 +219,6 @@ func (r *redoer) copyBetween(self uint32, of *item, b *branch, left, right ref) 
 		}
 	}
 	t.order(x, it, b, left, right)
-	d.keep(it, true)
 	t.settle(x, it, b)
 	return x
 }

@@ -1,174 +1,137 @@
 package crdt
 
-import "bytes"
+import "slices"
 
-// Reverted says what [Txn.Revert] did, in clocks: code units of text, elements of lists, values of keys, marks.
+// Reverted says what [Txn.Revert] did, in clocks: code units of text, elements of lists, values of keys, marks of formatting,
+// shared types, and everything inside those.
 type Reverted struct {
 	Deleted  uint64 // of what was inserted
+	Kept     uint64 // shared types that were inserted and stay, or come back, for what others have put inside
 	Restored uint64 // of what was deleted
-	Lost     uint64 // of what was deleted and could not be brought back
+	Lost     uint64 // of what was deleted and could not be brought back, because nobody here has kept its content
 }
 
-// Revert deletes what was inserted in some ranges, as far as it is there, and brings back what was deleted in others, as an
-// undo manager would that had seen all of it as one step: it is an ordinary edit, which converges like any other and can
-// be undone itself. A key that others have set since keeps their value. What somebody has brought back in this way before
-// does not come back twice, unless two do so at the same time.
+// Revert undoes what somebody did: it deletes what he inserted, as far as it is there, and brings back what he deleted. What
+// others wrote stays: a shared type of his in which they have put something is not deleted, and comes back with that if
+// it was; a key that they have set since keeps their value. A shared type that comes back does so with all that was inside
+// and that nobody else had deleted, as a new one, as with an undo manager. It is an ordinary edit: it converges
+// like any other and can be undone itself.
+//
+// deleted names what was deleted by him and by nobody else, or by nobody at all: what others put into a shared type that he
+// was deleting is not deleted by anybody's edit. A deleted clock that is not in it was deleted by others and stays so.
 //
 // This document may have collected the content of what was deleted. It is then taken from source, a document of the same
-// edits made WithoutGC, if that is not nil. What lies in a shared type that was deleted and collected is not brought back,
-// and neither is the type.
+// edits made WithoutGC, if that is not nil; source is used up by it.
+//
+// What somebody has brought back already, in this way or with an undo manager, or by typing it again in its place, does not come
+// back again. But who brings it back at the same time as somebody else does so twice: in this format nothing that was
+// deleted can be undeleted, only written anew, and neither copy knows of the other. Reverting again adds no third one.
 func (t *Txn) Revert(inserted, deleted []Range, source *Doc) (Reverted, error) {
 	d := t.doc
-	step := &UndoItem{insertions: spansOf(d.spansIn(inserted)), deletions: spansOf(d.spansIn(deleted))}
-	var filled []Range
-	if source != nil {
-		err := source.Update(func(from *Txn) error {
-			t.each(step.deletions, func(_ ref, it *item) {
-				if it.kind == kindDeleted {
-					filled = append(filled, t.fill(from, it)...)
-				}
-			})
-			return nil
-		})
-		if err != nil {
-			return Reverted{}, err
-		}
+	inserted, deleted = d.held(inserted), d.held(deleted)
+	v := reverter{t: t, state: d.stateOf}
+	if source == nil {
+		v.work(inserted, deleted)
+		return t.carryOut(&v)
 	}
-	t.recognise(step)
-	count := t.tally(step)
-	u := &Undo{doc: d, wholeDoc: true}
-	u.reverse(t, step)
-	for _, g := range spansOf(d.spansIn(filled)) {
-		t.each(spans{g}, func(_ ref, it *item) {
-			if it.kind > kindDeleted && it.deleted() && it.flags&flagKeep == 0 {
-				d.forget(it)
-				it.kind = kindDeleted
-			}
-		})
+	if err := t.catchUp(source); err != nil {
+		return Reverted{}, err
 	}
-	return count(), nil
+	var update []byte
+	_ = source.Update(func(from *Txn) error {
+		v.t = from
+		v.work(inserted, deleted)
+		from.deletes = mergeSpans(from.deletes)
+		update = from.encode()
+		return nil
+	})
+	if err := t.takeOver(update); err != nil {
+		return Reverted{}, err
+	}
+	return t.carryOut(&v)
+}
+
+// held returns the part of ranges that the document holds.
+func (d *Doc) held(rs []Range) (out []Range) {
+	for _, s := range d.spansIn(rs) {
+		out = append(out, Range{d.clients[s.client].id, uint64(s.from), uint64(s.to)})
+	}
+	return out
 }
 
 // spansIn names ranges as this document does, leaving out what it does not hold.
 func (d *Doc) spansIn(rs []Range) (out []span) {
 	for _, r := range rs {
-		for i := range d.clients {
-			c := &d.clients[i]
-			if to := min(r.To, uint64(c.state)); c.id == r.Client && r.From < to {
-				out = append(out, span{uint32(i), uint32(r.From), uint32(to)})
-			}
+		c, ok := d.clientIndex[r.Client]
+		if !ok {
+			continue
+		}
+		if to := min(r.To, uint64(d.clients[c].state)); r.From < to {
+			out = append(out, span{c, uint32(r.From), uint32(to)})
 		}
 	}
 	return out
 }
 
-// fill puts the content that another document still has into a collected item, piece by piece, and says where. The item
-// stays deleted.
-func (t *Txn) fill(from *Txn, it *item) (filled []Range) {
-	d, s := t.doc, from.doc
-	id, clock, end := d.clients[it.client].id, it.clock, it.end()
-	client := it.client
-	for _, known := range s.spansIn([]Range{{id, uint64(clock), uint64(end)}}) {
-		for clock < known.to {
-			src := s.items.at(from.cleanStart(known.client, clock))
-			n := min(src.end(), known.to) - clock
-			if src.len > n && src.kind != kindGC {
-				from.split(known.client, s.clients[known.client].list.find(clock), n)
-			}
-			r := t.cleanStart(client, clock)
-			dst := d.items.at(r)
-			if dst.len > n {
-				t.split(client, d.clients[client].list.find(clock), n)
-			}
-			if fillable(src.kind) && dst.kind == kindDeleted && dst.len == src.len {
-				content := s.payload(src)
-				dst.off, dst.size, dst.kind = d.arena.add(content), uint32(len(content)), src.kind
-				filled = append(filled, Range{id, uint64(clock), uint64(clock + n)})
-			}
-			clock += n
-		}
-	}
-	return filled
-}
-
-// nearby is how many neighbours are looked at for a copy.
-const nearby = 256
-
-// recognise finds what somebody has brought back already and notes it, so that it does not come back twice: a copy
-// stands before the original, which it was inserted before, and says the same.
-func (t *Txn) recognise(step *UndoItem) {
-	d := t.doc
-	t.each(step.deletions, func(x ref, it *item) {
-		if _, known := d.redoneAs(it); known || !it.deleted() || !fillable(it.kind) || step.insertions.holds(it) {
-			return
-		}
-		if y := d.copyOf(x, it); y != 0 {
-			c := d.items.at(y)
-			d.noteRedone(it, unitID{c.client, c.clock})
-		}
-	})
-}
-
-// copyOf returns a living copy of an item, 0 if there is none.
-func (d *Doc) copyOf(x ref, it *item) ref {
-	b := d.branches[it.parent]
-	if it.sub != 0 {
-		y := b.entries[it.sub]
-		if c := d.items.at(y); y != x && c.kind == it.kind && !c.deleted() && bytes.Equal(d.payload(c), d.payload(it)) {
-			return y
-		}
-		return 0
-	}
-	for y, n := it.left, 0; y != 0 && n < nearby; n++ {
-		c := d.items.at(y)
-		if !c.deleted() && c.kind == it.kind && c.len >= it.len && c.rightClient == it.client && c.rightClock == it.clock &&
-			bytes.HasPrefix(d.payload(c), d.payload(it)) {
-			return y
-		}
-		y = c.left
+// stateOf returns the next clock of a client, by its ID.
+func (d *Doc) stateOf(client uint64) uint32 {
+	if c, ok := d.clientIndex[client]; ok {
+		return d.clients[c].state
 	}
 	return 0
 }
 
-// fillable says whether an item of a kind is nothing but its bytes.
-func fillable(k kind) bool {
-	switch k {
-	case kindString, kindAny, kindJSON, kindBinary, kindEmbed, kindFormat:
-		return true
+// catchUp gives a source what this document has and it has not, and lets it write in this document's place.
+func (t *Txn) catchUp(source *Doc) error {
+	d := t.doc
+	sv, err := decodeStateVector(source.StateVector(), source.limits)
+	if err != nil {
+		return err
 	}
-	return false
+	c := d.captured(sv)
+	lacking := c.encode()
+	c.release()
+	if _, err := source.ApplyUpdate(lacking); err != nil {
+		return err
+	}
+	source.mu.Lock()
+	defer source.mu.Unlock()
+	source.clientID, source.fixedID = d.clientID, true
+	return nil
 }
 
-// tally notes what a step is about and returns what counts, afterwards, what became of it.
-func (t *Txn) tally(step *UndoItem) func() Reverted {
-	var alive, gone []unitID
-	var c Reverted
-	sizes := map[unitID]uint64{}
-	t.each(step.insertions, func(_ ref, it *item) {
-		if !it.deleted() {
-			u := unitID{it.client, it.clock}
-			alive, sizes[u] = append(alive, u), uint64(it.len)
-		}
-	})
-	t.each(step.deletions, func(_ ref, it *item) {
-		if _, back := t.doc.redoneAs(it); it.deleted() && !back && !step.insertions.holds(it) {
-			u := unitID{it.client, it.clock}
-			gone, sizes[u] = append(gone, u), uint64(it.len)
-		}
-	})
-	return func() Reverted {
-		for _, u := range alive {
-			if t.doc.items.at(t.doc.find(u.client, u.clock)).deleted() {
-				c.Deleted += sizes[u]
-			}
-		}
-		for _, u := range gone {
-			if _, back := t.doc.redoneAs(t.doc.items.at(t.doc.find(u.client, u.clock))); back {
-				c.Restored += sizes[u]
-			} else {
-				c.Lost += sizes[u]
-			}
-		}
-		return c
+// takeOver makes an update that was written in this document's place its own edit.
+func (t *Txn) takeOver(b []byte) error {
+	d := t.doc
+	u := decoders.Get().(*update)
+	defer u.release()
+	if err := u.decode(b, V1, d.limits); err != nil {
+		return err
 	}
+	if len(u.structs) == 0 && len(u.deletes) == 0 {
+		return nil
+	}
+	units := 0
+	for i := range u.structs {
+		units += int(u.structs[i].len)
+	}
+	if _, err := t.self(units, len(u.src)); err != nil {
+		return err
+	}
+	table := d.internAll(u)
+	d.arena.reserve(u)
+	t.integrateAll(u, table)
+	t.deleteAll(u, table)
+	return nil
+}
+
+// carryOut deletes what is to go and tells undo managers what came back as what.
+func (t *Txn) carryOut(v *reverter) (Reverted, error) {
+	t.follow(v.notes)
+	var doomed []ref
+	t.each(spansOf(t.doc.spansIn(v.going)), func(r ref, _ *item) { doomed = append(doomed, r) })
+	for _, r := range slices.Backward(doomed) { // what is inside goes before what is around it
+		t.delete(r)
+	}
+	return v.count, v.err
 }

@@ -165,7 +165,7 @@ func TestRevertConverges(t *testing.T) {
 		}
 		source := unforgetting(t, pads...)
 		bad := pads[2]
-		reverted := pads[0].have(bad.inserted) // what has come so far
+		reverted := pads[0].held(bad.inserted) // what has come so far
 		pads[0].edit(t, func(tx *Txn) error { _, err := tx.Revert(bad.inserted, bad.deleted, source); return err })
 		for range 5 {
 			scribble(pads[1])
@@ -204,12 +204,4 @@ func TestRevertConverges(t *testing.T) {
 			return nil
 		})
 	}
-}
-
-// have returns the ranges that a document holds.
-func (d *Doc) have(rs []Range) (out []Range) {
-	for _, s := range d.spansIn(rs) {
-		out = append(out, Range{d.clients[s.client].id, uint64(s.from), uint64(s.to)})
-	}
-	return out
 }

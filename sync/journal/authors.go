@@ -6,27 +6,33 @@ import (
 	"slices"
 
 	"github.com/studio-whip/collab/crdt"
+	"github.com/studio-whip/collab/identity"
 )
 
 // Wrote is what some of a document's envelopes did to it.
 type Wrote struct {
 	Inserted []crdt.Range // by the client IDs of their chains
-	Deleted  []crdt.Range // of what others had inserted, and nobody else has deleted
+	Deleted  []crdt.Range // what is deleted, and not by any of the other envelopes; see [crdt.Txn.Revert]
 	// Source is the document as its envelopes make it, with the content of all that was deleted.
 	Source *crdt.Doc
 }
 
 // Wrote collects what the envelopes did that by chooses, of those that count and are shown here. It reads the whole
 // history of the document.
-func (j *Journal) Wrote(ctx context.Context, doc DocID, by func(Written) bool) (Wrote, error) {
-	w := Wrote{Source: crdt.New(crdt.WithoutGC())}
+func (j *Journal) Wrote(ctx context.Context, doc DocID, by func(Written) bool) (w Wrote, err error) {
+	defer func() {
+		if err != nil {
+			w, err = Wrote{}, fmt.Errorf("journal: who wrote what: %w", err)
+		}
+	}()
+	w.Source = crdt.New(crdt.WithoutGC())
 	var others []crdt.Range
 	for e, err := range j.History(doc) {
 		if err == nil {
 			err = ctx.Err()
 		}
 		if err != nil {
-			return Wrote{}, fmt.Errorf("journal: who wrote what: %w", err)
+			return w, err
 		}
 		if !e.Counts || e.Held {
 			continue
@@ -34,22 +40,51 @@ func (j *Journal) Wrote(ctx context.Context, doc DocID, by func(Written) bool) (
 		chosen := by(e)
 		for _, u := range e.Updates {
 			if _, err := w.Source.ApplyUpdate(u); err != nil {
-				return Wrote{}, fmt.Errorf("journal: who wrote what: %w", err)
+				return w, err
 			}
 			created, deleted, err := crdt.Inspect(u)
 			if err != nil {
-				return Wrote{}, fmt.Errorf("journal: who wrote what: %w", err)
+				return w, err
 			}
-			if !chosen {
+			if chosen {
+				w.Inserted = append(w.Inserted, created...)
+			} else {
 				others = append(others, deleted...)
-				continue
 			}
-			w.Inserted, w.Deleted = append(w.Inserted, created...), append(w.Deleted, deleted...)
 		}
 	}
-	w.Inserted = without(w.Inserted, nil)
-	w.Deleted = without(without(w.Deleted, others), w.Inserted)
-	return w, nil
+	all, err := w.Source.EncodeUpdate(nil)
+	if err != nil {
+		return w, err
+	}
+	_, gone, err := crdt.Inspect(all)
+	w.Inserted, w.Deleted = without(w.Inserted, nil), without(gone, others)
+	return w, err
+}
+
+// Unread returns how many units a document shows, or has deleted, that chains of some devices inserted and that its
+// envelopes here do not: it rests on a snapshot, and the envelopes are on their way. source is [Wrote].Source.
+func (j *Journal) Unread(doc DocID, source *crdt.Doc, of func(identity.DeviceID) bool) (units uint64) {
+	j.mu.Lock()
+	r := j.replicas[doc]
+	j.mu.Unlock()
+	if r == nil || !r.Unverified() {
+		return 0
+	}
+	var clients []uint64
+	j.view(func(at reading) {
+		for _, c := range at.now.Chains() {
+			if c.Owned && of(c.Device) {
+				clients = append(clients, uint64(c.ClientID))
+			}
+		}
+	})
+	shown := r.CRDT()
+	for _, c := range clients {
+		all := clockOf(shown, c)
+		units += all - min(all, clockOf(source, c))
+	}
+	return units
 }
 
 // without returns what is in some ranges and not in others, sorted and joined.

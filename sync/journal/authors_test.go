@@ -70,7 +70,7 @@ func TestWrote(t *testing.T) {
 		}
 		return n
 	}
-	if count(w.Inserted) != 2 || count(w.Deleted) != 1 {
+	if count(w.Inserted) != 2 || count(w.Deleted) != 1 { // of two that he deleted, Cyd has deleted one
 		t.Errorf("inserted %v, deleted %v", w.Inserted, w.Deleted)
 	}
 	if o, ok := q.ada.Author(w.Inserted[0].Client); !ok || o.Device != q.ben.person.dev.ID {

@@ -69,6 +69,17 @@ func TestSnapshotIsShownThenVerified(t *testing.T) {
 	if zoe.text("script") != ada.text("script") || !r.Unverified() {
 		t.Fatalf("%q, unverified %v", zoe.text("script"), r.Unverified())
 	}
+	unread := func(n *node) uint64 {
+		ofBen := func(d identity.DeviceID) bool { return d == ben.person.dev.ID }
+		w, err := n.Wrote(t.Context(), n.doc("script").ID, func(e Written) bool { return ofBen(e.Device) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n.Unread(n.doc("script").ID, w.Source, ofBen)
+	}
+	if here, there := unread(zoe), unread(ada); here == 0 || there != 0 {
+		t.Errorf("%d units of Ben's have not arrived, with Ada %d", here, there)
+	}
 	zoe.write("script", "Zoe") // may write at once
 	again := restart(w, zoe)
 	if r = again.doc("script"); !r.Unverified() || !strings.Contains(again.text("script"), "Zoe") {
@@ -76,8 +87,8 @@ func TestSnapshotIsShownThenVerified(t *testing.T) {
 	}
 	pull(t, again, ben)
 	again.settle()
-	if r.Unverified() || len(again.alerts) > 0 {
-		t.Fatalf("unverified %v, %v", r.Unverified(), again.alerts)
+	if r.Unverified() || len(again.alerts) > 0 || unread(again) != 0 {
+		t.Fatalf("unverified %v, %v, unread %d", r.Unverified(), again.alerts, unread(again))
 	}
 	syncNodes(t, again, ada)
 	syncNodes(t, again, ben)
