@@ -9,6 +9,7 @@ import (
 
 	"github.com/studio-whip/collab/governance"
 	"github.com/studio-whip/collab/identity"
+	"github.com/studio-whip/collab/internal/testbed/devicekeys"
 	"github.com/studio-whip/collab/internal/testbed/scenario"
 	"github.com/studio-whip/collab/internal/wire"
 	"github.com/studio-whip/collab/keystore/memory"
@@ -93,7 +94,7 @@ func passerby(t *testing.T, n int) membership.Self {
 	if err != nil {
 		t.Fatal(err)
 	}
-	keys := identity.NewDeviceKeys(seed(2))
+	keys := devicekeys.Of(seed(2))
 	device, err := identity.NewDeviceCert(ik, id.Member(), keys, uint8(RoleManager))
 	if err != nil {
 		t.Fatal(err)

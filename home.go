@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/studio-whip/collab/crypto/derive"
+	"github.com/studio-whip/collab/crypto/kem"
 	"github.com/studio-whip/collab/identity"
 	"github.com/studio-whip/collab/internal/disk"
 	"github.com/studio-whip/collab/internal/secmem"
@@ -46,6 +47,7 @@ type home struct {
 const (
 	vaultIdentity   = "identity-seed"
 	vaultDevice     = "device-seed"
+	vaultFirstKEM   = "kem-first"
 	vaultRevocation = "revocation-seed"
 
 	mapSelf     = "self"
@@ -208,7 +210,12 @@ func (h *home) identity(ctx context.Context, cfg *config) (membership.Self, erro
 		return membership.Self{}, err
 	}
 	defer deviceSeed.Wipe()
-	self := membership.Self{Keys: identity.NewDeviceKeys(deviceSeed)}
+	kemSeed, err := h.seed(ctx, vaultFirstKEM)
+	if err != nil {
+		return membership.Self{}, err
+	}
+	defer kemSeed.Wipe()
+	self := membership.Self{Keys: identity.NewDeviceKeys(deviceSeed, kem.NewPrivateKey(kemSeed))}
 	certs := map[string][]byte{}
 	err = h.store.View(func(tx *store.Tx) error {
 		for _, name := range []string{"identity", "device"} {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/studio-whip/collab/crypto/kem"
 	"github.com/studio-whip/collab/crypto/sign"
 	"github.com/studio-whip/collab/genesis"
 	"github.com/studio-whip/collab/identity"
@@ -44,7 +45,7 @@ func Example() {
 	if err != nil {
 		panic(err)
 	}
-	device, err := identity.NewDeviceCert(ik, id.Member(), identity.NewDeviceKeys(identity.Seed{2}), 30)
+	device, err := identity.NewDeviceCert(ik, id.Member(), identity.NewDeviceKeys(identity.Seed{2}, kem.NewPrivateKey([32]byte{3})), 30)
 	if err != nil {
 		panic(err)
 	}

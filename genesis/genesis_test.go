@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/studio-whip/collab/crypto/kem"
 	"github.com/studio-whip/collab/crypto/sign"
 	"github.com/studio-whip/collab/identity"
 	"github.com/studio-whip/collab/internal/wire"
@@ -33,7 +34,7 @@ func newFounder(t testing.TB, fill byte) founder {
 	if f.id, err = identity.NewIdentityCert(f.ik, "Ada", wire.ID{9}, testTime); err != nil {
 		t.Fatal(err)
 	}
-	if f.device, err = identity.NewDeviceCert(f.ik, f.id.Member(), identity.NewDeviceKeys(seed(1)), 30); err != nil {
+	if f.device, err = identity.NewDeviceCert(f.ik, f.id.Member(), identity.NewDeviceKeys(seed(1), kem.NewPrivateKey(seed(3))), 30); err != nil {
 		t.Fatal(err)
 	}
 	return f

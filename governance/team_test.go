@@ -15,6 +15,7 @@ import (
 	"github.com/studio-whip/collab/crypto/sign"
 	"github.com/studio-whip/collab/genesis"
 	"github.com/studio-whip/collab/identity"
+	"github.com/studio-whip/collab/internal/testbed/devicekeys"
 	"github.com/studio-whip/collab/internal/wire"
 )
 
@@ -48,7 +49,7 @@ func personOf(t testing.TB, name string) *person {
 		copy(s[:], fmt.Sprintf("test seed %d of %s", n, name[:n]))
 		return s
 	}
-	p := &person{ik: identity.NewIdentityKey(fill(1)), keys: identity.NewDeviceKeys(fill(2))}
+	p := &person{ik: identity.NewIdentityKey(fill(1)), keys: devicekeys.Of(fill(2))}
 	var err error
 	if p.cert, err = identity.NewIdentityCert(p.ik, name[:1], identity.RevocationCommit(revocationKeyOf(t, name[:1]).Public()),
 		time.Unix(1_800_000_000, 0)); err != nil {

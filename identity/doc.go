@@ -2,7 +2,8 @@
 // identifiers derived from them.
 //
 // A person has one identity key, made of a 32-byte [Seed] by [NewIdentityKey]; it signs certificates and nothing
-// else. Each device has keys of its own, made of its own seed by [NewDeviceKeys]; they never leave the device. A
+// else. Each device has keys of its own, made of its own seed by [NewDeviceKeys]; they never leave the device. What is sealed to
+// a device opens with a KEM key, which is made of nothing else, so that it can be erased. A
 // revocation key of another algorithm family ([NewRevocationKey]) is kept on paper; the identity certificate
 // commits to it from the first day.
 //

@@ -35,6 +35,7 @@ type golden struct {
 type goldenKeys struct {
 	IdentitySeed   string `json:"identity_seed"`
 	DeviceSeed     string `json:"device_seed"`
+	KEMSeed        string `json:"kem_seed"`
 	RevocationSeed string `json:"revocation_seed"`
 	IK             string `json:"identity_key"`
 	DK             string `json:"device_key"`
@@ -79,7 +80,7 @@ func computed(t *testing.T, p *person) golden {
 	return golden{
 		Comment: "Made by go test ./identity -run Golden -update; see identity/SPEC.md.",
 		Keys: goldenKeys{
-			IdentitySeed: seed(1), DeviceSeed: seed(2), RevocationSeed: seed(3),
+			IdentitySeed: seed(1), DeviceSeed: seed(2), KEMSeed: seed(4), RevocationSeed: seed(3),
 			IK: hex.EncodeToString(p.ik.Public().Bytes()), DK: hex.EncodeToString(p.keys.DK.Public().Bytes()),
 			Peer: hex.EncodeToString(peer[:]), KemID: KemID(p.keys.KEM.Public()).String(),
 			Revocation: hex.EncodeToString(p.rev.Public()), RevCommit: RevocationCommit(p.rev.Public()).String(),

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/studio-whip/collab/crypto/kem"
 	"github.com/studio-whip/collab/crypto/sign"
 	"github.com/studio-whip/collab/internal/wire"
 )
@@ -34,7 +35,7 @@ func newPerson(t testing.TB, fill byte) *person {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &person{ik: NewIdentityKey(seedOf(fill)), rev: rev, keys: NewDeviceKeys(seedOf(fill + 1))}
+	p := &person{ik: NewIdentityKey(seedOf(fill)), rev: rev, keys: NewDeviceKeys(seedOf(fill+1), kem.NewPrivateKey(seedOf(fill+3)))}
 	p.cert, err = NewIdentityCert(p.ik, "Ada", RevocationCommit(rev.Public()), testTime)
 	if err != nil {
 		t.Fatal(err)
@@ -126,11 +127,12 @@ func TestDisplayName(t *testing.T) {
 }
 
 func TestKeysDependOnEverySeedAlone(t *testing.T) {
-	a, again, b := NewDeviceKeys(seedOf(1)), NewDeviceKeys(seedOf(1)), NewDeviceKeys(seedOf(2))
-	if !a.DK.Public().Equal(again.DK.Public()) || !a.Peer.Key().Equal(again.Peer.Key()) || KemID(a.KEM.Public()) != KemID(again.KEM.Public()) {
+	first := kem.NewPrivateKey(seedOf(9))
+	a, again, b := NewDeviceKeys(seedOf(1), first), NewDeviceKeys(seedOf(1), first), NewDeviceKeys(seedOf(2), first)
+	if !a.DK.Public().Equal(again.DK.Public()) || !a.Peer.Key().Equal(again.Peer.Key()) {
 		t.Fatal("equal seeds gave different keys")
 	}
-	if a.DK.Public().Equal(b.DK.Public()) || a.Peer.Key().Equal(b.Peer.Key()) || KemID(a.KEM.Public()) == KemID(b.KEM.Public()) {
+	if a.DK.Public().Equal(b.DK.Public()) || a.Peer.Key().Equal(b.Peer.Key()) {
 		t.Fatal("different seeds share a key")
 	}
 	if NewIdentityKey(seedOf(1)).Public().Equal(a.DK.Public()) {
@@ -174,7 +176,7 @@ func TestIdentifiers(t *testing.T) {
 
 func TestSecretsPrintRedacted(t *testing.T) {
 	seed := seedOf(0xab)
-	keys := NewDeviceKeys(seed)
+	keys := NewDeviceKeys(seed, kem.NewPrivateKey(seed))
 	asJSON := func(v any) string {
 		b, err := json.Marshal(v)
 		if err != nil {

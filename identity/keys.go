@@ -34,19 +34,19 @@ func signingKey(seed *Seed, mldsaLabel, ed25519Label string) *sign.PrivateKey {
 type DeviceKeys struct {
 	DK   *sign.PrivateKey // signs everything that the device says
 	Peer PeerKey          // the transport's identity; its public half gives the peer ID
-	KEM  *kem.PrivateKey  // opens what is sealed to the device; the first one, later ones are drawn at random
+	KEM  *kem.PrivateKey  // opens what is sealed to the key that the certificate names; nil or wiped once that is erased
 }
 
-// NewDeviceKeys derives a device's keys of its own seed; equal seeds give equal keys.
-func NewDeviceKeys(seed Seed) *DeviceKeys {
+// NewDeviceKeys derives a device's signing and transport keys of its own seed; equal seeds give equal keys. first is the KEM key
+// that its certificate names. It must be randomness of its own: what is derived of a seed that is kept cannot be erased.
+func NewDeviceKeys(seed Seed, first *kem.PrivateKey) *DeviceKeys {
 	defer seed.Wipe()
 	peer := derive.Key(seed[:], nil, "peer")
-	box := derive.Key(seed[:], nil, "kem")
-	defer func() { clear(peer[:]); clear(box[:]); runtime.KeepAlive(&peer); runtime.KeepAlive(&box) }()
+	defer func() { clear(peer[:]); runtime.KeepAlive(&peer) }()
 	return &DeviceKeys{
 		DK:   signingKey(&seed, "dk-mldsa", "dk-ed25519"),
 		Peer: PeerKey{secmem.Hide(ed25519.NewKeyFromSeed(peer[:]))},
-		KEM:  kem.NewPrivateKey(box),
+		KEM:  first,
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"github.com/studio-whip/collab/genesis"
 	"github.com/studio-whip/collab/identity"
+	"github.com/studio-whip/collab/internal/testbed/devicekeys"
 	"github.com/studio-whip/collab/internal/wire"
 )
 
@@ -32,7 +33,7 @@ func newPerson(t testing.TB, fill byte) *person {
 	if err != nil {
 		t.Fatal(err)
 	}
-	keys := identity.NewDeviceKeys(seed(2))
+	keys := devicekeys.Of(seed(2))
 	device, err := identity.NewDeviceCert(ik, id.Member(), keys, 30)
 	if err != nil {
 		t.Fatal(err)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 
 	"github.com/cloudflare/circl/hpke"
 	"github.com/cloudflare/circl/kem"
@@ -28,6 +29,8 @@ var (
 	ErrPublicKey = errors.New("kem: unusable public key")
 	// ErrOpen means that a sealed secret was altered, or sealed to another key or for another purpose.
 	ErrOpen = errors.New("kem: sealed secret cannot be opened with this key for this purpose")
+	// ErrWiped means that the key was wiped: nothing opens with it any more.
+	ErrWiped = errors.New("kem: the key was wiped")
 )
 
 var suite = hpke.NewSuite(hpke.KEM_XWING, hpke.KDF_HKDF_SHA256, hpke.AEAD_ChaCha20Poly1305)
@@ -74,31 +77,67 @@ func (p *PublicKey) Seal(random io.Reader, info, aad, secret []byte) ([]byte, er
 	return append(enc, ct...), nil
 }
 
-// PrivateKey opens what was sealed to its public key. It must be kept secret and prints as "[redacted]".
+// PrivateKey opens what was sealed to its public key. It must be kept secret and prints as "[redacted]". It is safe for
+// concurrent use.
 type PrivateKey struct {
-	key    secmem.Hidden[kem.PrivateKey]
+	secret secmem.Hidden[*secret]
 	public *PublicKey
+}
+
+// secret is all that is kept of a private key: the key itself is made of the seed anew each time it opens something, so
+// that [PrivateKey.Wipe] has only one place to overwrite.
+type secret struct {
+	mu   sync.Mutex
+	seed *secmem.Bytes
 }
 
 // NewPrivateKey makes the key of a 32-byte seed; equal seeds give equal keys.
 func NewPrivateKey(seed [SeedSize]byte) *PrivateKey {
-	pub, priv := xwing.Scheme().DeriveKeyPair(seed[:])
-	raw, err := pub.MarshalBinary()
-	if err != nil {
-		panic("kem: public key: " + err.Error()) // a key just derived always has an encoding
-	}
-	return &PrivateKey{key: secmem.Hide(priv), public: &PublicKey{raw: raw, key: pub}}
+	defer secmem.Wipe(seed[:])
+	k := &PrivateKey{secret: secmem.Hide(&secret{seed: secmem.New(append([]byte(nil), seed[:]...))})}
+	secmem.Do(func() {
+		pub, _ := xwing.Scheme().DeriveKeyPair(seed[:])
+		raw, err := pub.MarshalBinary()
+		if err != nil {
+			panic("kem: public key: " + err.Error()) // a key just derived always has an encoding
+		}
+		k.public = &PublicKey{raw: raw, key: pub}
+	})
+	return k
 }
 
-// Public returns the key that seals to k.
+// Public returns the key that seals to k, also after Wipe.
 func (k *PrivateKey) Public() *PublicKey { return k.public }
 
-// Open decrypts what [PublicKey.Seal] made with the same info and aad. It fails with [ErrOpen].
-func (k *PrivateKey) Open(info, aad, sealed []byte) ([]byte, error) {
+// Wipe overwrites the key; whoever has k opens nothing with it from then on. What garbage of earlier calls is left in memory is
+// the Go runtime's to reuse; see [secmem.Do].
+func (k *PrivateKey) Wipe() {
+	s := *k.secret.Get()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.seed.Wipe()
+}
+
+// Open decrypts what [PublicKey.Seal] made with the same info and aad. It fails with [ErrOpen] or [ErrWiped].
+func (k *PrivateKey) Open(info, aad, sealed []byte) (plain []byte, err error) {
 	if len(sealed) < Overhead || len(sealed) > Overhead+MaxSecretSize {
 		return nil, fmt.Errorf("%w: %d bytes", ErrOpen, len(sealed))
 	}
-	receiver, err := suite.NewReceiver(*k.key.Get(), info)
+	s := *k.secret.Get()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.seed.Len() != SeedSize {
+		return nil, ErrWiped
+	}
+	secmem.Do(func() {
+		_, key := xwing.Scheme().DeriveKeyPair(s.seed.Bytes())
+		plain, err = open(key, info, aad, sealed)
+	})
+	return plain, err
+}
+
+func open(key kem.PrivateKey, info, aad, sealed []byte) ([]byte, error) {
+	receiver, err := suite.NewReceiver(key, info)
 	if err != nil {
 		return nil, fmt.Errorf("kem: %w", err)
 	}

@@ -57,6 +57,24 @@ func TestSealAndOpen(t *testing.T) {
 	}
 }
 
+// A wiped key opens nothing, whoever still has it, and still says what it was.
+func TestWipe(t *testing.T) {
+	k := newKey(1)
+	sealed := mustSeal(t, k.Public(), nil, nil, []byte("secret"))
+	seed := (*k.secret.Get()).seed.Bytes()
+	k.Wipe()
+	k.Wipe()
+	if !bytes.Equal(seed, make([]byte, SeedSize)) {
+		t.Errorf("the memory holds %x", seed)
+	}
+	if got, err := k.Open(nil, nil, sealed); !errors.Is(err, ErrWiped) || got != nil {
+		t.Errorf("%q, %v", got, err)
+	}
+	if !bytes.Equal(k.Public().Bytes(), newKey(1).Public().Bytes()) {
+		t.Error("it names another public key")
+	}
+}
+
 func TestOpenRefuses(t *testing.T) {
 	k, other := newKey(1), newKey(2)
 	sealed := mustSeal(t, k.Public(), []byte("info"), []byte("aad"), []byte("secret"))

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/studio-whip/collab/crypto/kem"
 	"github.com/studio-whip/collab/genesis"
 	"github.com/studio-whip/collab/genesis/custodian"
 	"github.com/studio-whip/collab/identity"
@@ -55,7 +56,7 @@ func newRehearsal(p *parts, who person, out io.Writer) (*rehearsal, error) {
 
 // newFounder makes up who founds the project; a collab.Node has an identity of its own.
 func newFounder(name string) (f genesis.Founding, err error) {
-	var seeds [2]identity.Seed
+	var seeds [3]identity.Seed
 	for i := range seeds {
 		_, _ = rand.Read(seeds[i][:]) // never fails
 		defer seeds[i].Wipe()
@@ -65,7 +66,7 @@ func newFounder(name string) (f genesis.Founding, err error) {
 	if err != nil {
 		return f, err
 	}
-	device, err := identity.NewDeviceCert(key, id.Member(), identity.NewDeviceKeys(seeds[1]), 30)
+	device, err := identity.NewDeviceCert(key, id.Member(), identity.NewDeviceKeys(seeds[1], kem.NewPrivateKey(seeds[2])), 30)
 	return genesis.Founding{Title: "Rehearsal", Policy: genesis.DefaultPolicy(), Identity: id, Device: device}, err
 }
 

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/studio-whip/collab/crypto/kem"
 	"github.com/studio-whip/collab/crypto/sign"
 	"github.com/studio-whip/collab/genesis"
 	"github.com/studio-whip/collab/identity"
@@ -305,7 +306,7 @@ func founding(t *testing.T, custodians ...genesis.Custodian) genesis.Founding {
 	if err != nil {
 		t.Fatal(err)
 	}
-	device, err := identity.NewDeviceCert(ik, id.Member(), identity.NewDeviceKeys(identity.Seed{2}), 30)
+	device, err := identity.NewDeviceCert(ik, id.Member(), identity.NewDeviceKeys(identity.Seed{2}, kem.NewPrivateKey([32]byte{3})), 30)
 	if err != nil {
 		t.Fatal(err)
 	}

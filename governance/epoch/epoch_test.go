@@ -14,6 +14,7 @@ import (
 	"github.com/studio-whip/collab/genesis"
 	"github.com/studio-whip/collab/governance"
 	"github.com/studio-whip/collab/identity"
+	"github.com/studio-whip/collab/internal/testbed/devicekeys"
 	"github.com/studio-whip/collab/internal/wire"
 )
 
@@ -28,7 +29,7 @@ type device struct {
 func deviceOf(n int) device {
 	var seed identity.Seed
 	copy(seed[:], fmt.Sprintf("epoch device %d", n))
-	return device{id: identity.DeviceID{byte(n >> 8), byte(n)}, keys: identity.NewDeviceKeys(seed)}
+	return device{id: identity.DeviceID{byte(n >> 8), byte(n)}, keys: devicekeys.Of(seed)}
 }
 
 func (d device) recipient() Recipient { return Recipient{Device: d.id, KEM: d.keys.KEM.Public()} }

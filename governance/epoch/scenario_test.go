@@ -11,6 +11,7 @@ import (
 	"github.com/studio-whip/collab/genesis"
 	"github.com/studio-whip/collab/governance"
 	"github.com/studio-whip/collab/identity"
+	"github.com/studio-whip/collab/internal/testbed/devicekeys"
 	"github.com/studio-whip/collab/internal/testbed/scenario"
 	"github.com/studio-whip/collab/internal/wire"
 )
@@ -27,7 +28,7 @@ func newPerson(t *testing.T, name string) person {
 	var a, b identity.Seed
 	copy(a[:], "identity of "+name)
 	copy(b[:], "device of "+name)
-	ik, keys := identity.NewIdentityKey(a), identity.NewDeviceKeys(b)
+	ik, keys := identity.NewIdentityKey(a), devicekeys.Of(b)
 	cert, err := identity.NewIdentityCert(ik, name, wire.ID{1}, time.Unix(1_800_000_000, 0))
 	if err != nil {
 		t.Fatal(err)

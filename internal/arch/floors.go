@@ -35,6 +35,7 @@ var floors = map[string]int{
 	"crypto/seal":                      1,
 	"crypto/sign":                      1,
 	"internal/testbed/crdtbench":       2, // a program
+	"internal/testbed/devicekeys":      3, // for tests
 	"identity":                         2,
 	"internal/store":                   2,
 	"keystore":                         2,

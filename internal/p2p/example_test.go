@@ -7,6 +7,7 @@ import (
 	"io"
 	"log"
 
+	"github.com/studio-whip/collab/crypto/kem"
 	"github.com/studio-whip/collab/identity"
 	"github.com/studio-whip/collab/internal/p2p"
 	"github.com/studio-whip/collab/internal/wire"
@@ -27,14 +28,14 @@ func (r everybody) DeviceByPeer(peer [32]byte) (*identity.DeviceCert, bool) {
 func (everybody) InviteKey(wire.ID) ([32]byte, bool) { return [32]byte{}, false }
 
 func newDevice() (*identity.DeviceKeys, *identity.DeviceCert) {
-	var seeds [2]identity.Seed
+	var seeds [3]identity.Seed
 	for i := range seeds {
 		var err error
 		if seeds[i], err = identity.NewSeed(rand.Reader); err != nil {
 			log.Fatal(err)
 		}
 	}
-	keys := identity.NewDeviceKeys(seeds[1])
+	keys := identity.NewDeviceKeys(seeds[1], kem.NewPrivateKey(seeds[2]))
 	cert, err := identity.NewDeviceCert(identity.NewIdentityKey(seeds[0]), identity.MemberID{1}, keys, 30)
 	if err != nil {
 		log.Fatal(err)

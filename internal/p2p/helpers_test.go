@@ -13,6 +13,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/studio-whip/collab/crypto/kem"
 	"github.com/studio-whip/collab/identity"
 	"github.com/studio-whip/collab/internal/wire"
 )
@@ -31,7 +32,7 @@ type device struct {
 func newDevice(t testing.TB, name string) device {
 	t.Helper()
 	ik := identity.NewIdentityKey(seedOf("identity " + name))
-	keys := identity.NewDeviceKeys(seedOf("device " + name))
+	keys := identity.NewDeviceKeys(seedOf("device "+name), kem.NewPrivateKey(seedOf("box "+name)))
 	cert, err := identity.NewDeviceCert(ik, identity.MemberID(sha256.Sum256([]byte(name))), keys, 30)
 	if err != nil {
 		t.Fatal(err)

@@ -20,6 +20,7 @@ import (
 	"github.com/studio-whip/collab/governance/epoch"
 	"github.com/studio-whip/collab/identity"
 	"github.com/studio-whip/collab/internal/p2p"
+	"github.com/studio-whip/collab/internal/testbed/devicekeys"
 	"github.com/studio-whip/collab/internal/wire"
 )
 
@@ -84,7 +85,7 @@ type person struct {
 
 func newPerson(n int) (p person, err error) {
 	ik := identity.NewIdentityKey(identity.Seed{0: 1, 1: byte(n)})
-	p.keys = identity.NewDeviceKeys(identity.Seed{0: 2, 1: byte(n)})
+	p.keys = devicekeys.Of(identity.Seed{0: 2, 1: byte(n)})
 	if p.id, err = identity.NewIdentityCert(ik, fmt.Sprint("person ", n), wire.ID{1}, time.Unix(1_800_000_000, 0)); err == nil {
 		p.device, err = identity.NewDeviceCert(ik, p.id.Member(), p.keys, 30)
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/studio-whip/collab/genesis"
 	"github.com/studio-whip/collab/governance"
 	"github.com/studio-whip/collab/identity"
+	"github.com/studio-whip/collab/internal/testbed/devicekeys"
 )
 
 var (
@@ -24,7 +25,7 @@ var (
 )
 
 func newDK(fill byte) *sign.PrivateKey {
-	return identity.NewDeviceKeys(identity.Seed(bytes.Repeat([]byte{fill}, 32))).DK
+	return devicekeys.Of(identity.Seed(bytes.Repeat([]byte{fill}, 32))).DK
 }
 
 // newRandom is a repeatable source of nonces.

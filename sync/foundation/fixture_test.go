@@ -16,6 +16,7 @@ import (
 	"github.com/studio-whip/collab/identity"
 	"github.com/studio-whip/collab/internal/p2p"
 	"github.com/studio-whip/collab/internal/store"
+	"github.com/studio-whip/collab/internal/testbed/devicekeys"
 	"github.com/studio-whip/collab/internal/wire"
 	"github.com/studio-whip/collab/invite"
 	"github.com/studio-whip/collab/sync/journal"
@@ -58,7 +59,7 @@ func selfOf(t testing.TB, name string) membership.Self {
 	ik := identity.NewIdentityKey(seedOf(name, 1))
 	id, err := identity.NewIdentityCert(ik, name, wire.ID{1}, time.Unix(1_800_000_000, 0))
 	must(t, err)
-	keys := identity.NewDeviceKeys(seedOf(name, 2))
+	keys := devicekeys.Of(seedOf(name, 2))
 	device, err := identity.NewDeviceCert(ik, id.Member(), keys, 30)
 	must(t, err)
 	s := membership.Self{Identity: id, Device: device, Keys: keys}

@@ -17,6 +17,7 @@ import (
 	"github.com/studio-whip/collab/governance/epoch"
 	"github.com/studio-whip/collab/identity"
 	"github.com/studio-whip/collab/internal/store"
+	"github.com/studio-whip/collab/internal/testbed/devicekeys"
 	"github.com/studio-whip/collab/internal/wire"
 	"github.com/studio-whip/collab/sync/envelope"
 )
@@ -59,7 +60,7 @@ func personSeed(n byte, name string) identity.Seed {
 func newPersonOf(t testing.TB, name string, revocation wire.ID) *person {
 	t.Helper()
 	seed := func(n byte) identity.Seed { return personSeed(n, name) }
-	p := &person{name: name, ik: identity.NewIdentityKey(seed(1)), keys: identity.NewDeviceKeys(seed(2))}
+	p := &person{name: name, ik: identity.NewIdentityKey(seed(1)), keys: devicekeys.Of(seed(2))}
 	var err error
 	if p.id, err = identity.NewIdentityCert(p.ik, name, revocation, testTime); err != nil {
 		t.Fatal(err)

@@ -15,6 +15,7 @@ import (
 	"github.com/studio-whip/collab/genesis"
 	"github.com/studio-whip/collab/governance"
 	"github.com/studio-whip/collab/identity"
+	"github.com/studio-whip/collab/internal/testbed/devicekeys"
 	"github.com/studio-whip/collab/internal/wire"
 )
 
@@ -44,7 +45,7 @@ var goldenErrors = map[string]error{
 }
 
 func goldenKeys() *identity.DeviceKeys {
-	return identity.NewDeviceKeys(identity.Seed(bytes.Repeat([]byte{1}, 32)))
+	return devicekeys.Of(identity.Seed(bytes.Repeat([]byte{1}, 32)))
 }
 
 func goldenCore(t testing.TB) snapshotCore {

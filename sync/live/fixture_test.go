@@ -19,6 +19,7 @@ import (
 	"github.com/studio-whip/collab/governance/epoch"
 	"github.com/studio-whip/collab/identity"
 	"github.com/studio-whip/collab/internal/store"
+	"github.com/studio-whip/collab/internal/testbed/devicekeys"
 	"github.com/studio-whip/collab/internal/wire"
 	"github.com/studio-whip/collab/sync/envelope"
 	"github.com/studio-whip/collab/sync/journal"
@@ -45,7 +46,7 @@ func newPerson(t testing.TB, name string) *person {
 		return identity.Seed(bytes.Repeat(append([]byte(name + "               ")[:15], n), 2))
 	}
 	ik := identity.NewIdentityKey(seed(1))
-	p := &person{name: name, keys: identity.NewDeviceKeys(seed(2))}
+	p := &person{name: name, keys: devicekeys.Of(seed(2))}
 	var err error
 	if p.id, err = identity.NewIdentityCert(ik, name, wire.ID{9}, testTime); err != nil {
 		t.Fatal(err)

@@ -15,6 +15,7 @@ import (
 	"github.com/studio-whip/collab/identity"
 	"github.com/studio-whip/collab/internal/p2p"
 	"github.com/studio-whip/collab/internal/store"
+	"github.com/studio-whip/collab/internal/testbed/devicekeys"
 	"github.com/studio-whip/collab/internal/wire"
 	"github.com/studio-whip/collab/invite"
 )
@@ -77,7 +78,7 @@ func selfOf(t testing.TB, name string) Self {
 	if err != nil {
 		t.Fatal(err)
 	}
-	keys := identity.NewDeviceKeys(seed(2))
+	keys := devicekeys.Of(seed(2))
 	device, err := identity.NewDeviceCert(ik, id.Member(), keys, 30)
 	if err != nil {
 		t.Fatal(err)

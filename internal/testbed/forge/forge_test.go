@@ -12,6 +12,7 @@ import (
 	"github.com/studio-whip/collab/governance"
 	"github.com/studio-whip/collab/governance/epoch"
 	"github.com/studio-whip/collab/identity"
+	"github.com/studio-whip/collab/internal/testbed/devicekeys"
 	"github.com/studio-whip/collab/internal/testbed/forge"
 	"github.com/studio-whip/collab/internal/wire"
 )
@@ -42,7 +43,7 @@ func (s *shelf) Forget(context.Context, genesis.ShareRef) error { s.share = nil;
 func project(t *testing.T, seed byte) (*governance.Log, governance.Author) {
 	t.Helper()
 	fill := func(n byte) identity.Seed { return identity.Seed(bytes.Repeat([]byte{seed + n}, 32)) }
-	ik, keys := identity.NewIdentityKey(fill(0)), identity.NewDeviceKeys(fill(1))
+	ik, keys := identity.NewIdentityKey(fill(0)), devicekeys.Of(fill(1))
 	person, err := identity.NewIdentityCert(ik, "Anna", wire.ID{1}, time.Unix(1_800_000_000, 0))
 	if err != nil {
 		t.Fatal(err)
