@@ -112,7 +112,7 @@ func Open(ctx context.Context, opts ...Option) (_ *Node, err error) {
 	}
 	n.tasks = task.New(context.Background())
 	n.registry = membership.NewRegistry(membership.RegistryConfig{
-		Self: n.self, Random: cfg.random, Now: cfg.now, Logger: cfg.logger,
+		Self: n.self, BoxKeys: n.home.boxKeys, Random: cfg.random, Now: cfg.now, Logger: cfg.logger,
 	})
 	if n.host, err = p2p.New(n.tasks.Context(), p2p.Config{
 		Device: n.self.Keys, Cert: n.self.Device, Roster: n.registry, Listen: cfg.listen, Network: cfg.network,

@@ -14,6 +14,7 @@ import (
 	"github.com/studio-whip/collab/invite"
 	"github.com/studio-whip/collab/keystore"
 	"github.com/studio-whip/collab/sync/assets"
+	"github.com/studio-whip/collab/sync/boxkeys"
 	"github.com/studio-whip/collab/sync/coordinator"
 	"github.com/studio-whip/collab/sync/foundation"
 	"github.com/studio-whip/collab/sync/journal"
@@ -114,6 +115,7 @@ var translations = []struct{ from, to error }{
 	{store.ErrDamaged, ErrDamaged},
 	{store.ErrWrongKey, ErrDamaged},
 	{keystore.ErrDamaged, ErrDamaged},
+	{boxkeys.ErrDamaged, ErrDamaged},
 	{syscall.ENOSPC, ErrDiskFull},
 	{genesis.ErrUpgradeRequired, ErrVersion},
 	{genesis.ErrUnsupportedVersion, ErrVersion},

@@ -13,7 +13,6 @@ import (
 	"strings"
 
 	"github.com/studio-whip/collab/crypto/derive"
-	"github.com/studio-whip/collab/crypto/kem"
 	"github.com/studio-whip/collab/identity"
 	"github.com/studio-whip/collab/internal/disk"
 	"github.com/studio-whip/collab/internal/secmem"
@@ -24,13 +23,14 @@ import (
 	"github.com/studio-whip/collab/keystore/file"
 	"github.com/studio-whip/collab/keystore/memory"
 	"github.com/studio-whip/collab/keystore/osring"
+	"github.com/studio-whip/collab/sync/boxkeys"
 	"github.com/studio-whip/collab/sync/membership"
 )
 
 // home is a node's state at rest. In its directory lie
 //
 //	profile    a random name, in clear: under which name the key store keeps the key
-//	vault      the device's seeds, sealed under that key
+//	vault      the device's seeds and KEM keys, sealed under that key
 //	node       which projects there are, and the certificates; sealed
 //	p-*        one store for each project; sealed
 //
@@ -41,13 +41,14 @@ type home struct {
 	store  *store.Store
 	random io.Reader
 	key    secmem.Hidden[[32]byte]
+
+	boxKeys *boxkeys.Keys // of identity
 }
 
 // Names in the vault and in the node's store.
 const (
 	vaultIdentity   = "identity-seed"
 	vaultDevice     = "device-seed"
-	vaultFirstKEM   = "kem-first"
 	vaultRevocation = "revocation-seed"
 
 	mapSelf     = "self"
@@ -188,6 +189,9 @@ func (h *home) openFiles() (err error) {
 
 func (h *home) close() error {
 	var errs []error
+	if h.boxKeys != nil {
+		h.boxKeys.Close()
+	}
 	if h.store != nil {
 		errs = append(errs, h.store.Close())
 	}
@@ -210,12 +214,11 @@ func (h *home) identity(ctx context.Context, cfg *config) (membership.Self, erro
 		return membership.Self{}, err
 	}
 	defer deviceSeed.Wipe()
-	kemSeed, err := h.seed(ctx, vaultFirstKEM)
+	h.boxKeys, err = boxkeys.Open(ctx, boxkeys.Config{Vault: h.vault, Random: h.random, Now: cfg.now, Projects: h.projectIDs})
 	if err != nil {
-		return membership.Self{}, err
+		return membership.Self{}, wrap("open the device's keys", err)
 	}
-	defer kemSeed.Wipe()
-	self := membership.Self{Keys: identity.NewDeviceKeys(deviceSeed, kem.NewPrivateKey(kemSeed))}
+	self := membership.Self{Keys: identity.NewDeviceKeys(deviceSeed, h.boxKeys.First())}
 	certs := map[string][]byte{}
 	err = h.store.View(func(tx *store.Tx) error {
 		for _, name := range []string{"identity", "device"} {
@@ -239,7 +242,13 @@ func (h *home) identity(ctx context.Context, cfg *config) (membership.Self, erro
 		if self.Device, err = identity.ParseDeviceCert(certs["device"]); err != nil {
 			return membership.Self{}, wrap("read the device certificate", err)
 		}
+		if identity.KemID(self.Device.KEM) != h.boxKeys.FirstID() {
+			return membership.Self{}, fmt.Errorf("%w: the vault's first key is not the certificate's; restore the vault from a backup", ErrDamaged)
+		}
 		return self, nil
+	}
+	if self.Keys.KEM == nil {
+		return membership.Self{}, fmt.Errorf("%w: the certificates are gone, and so is the key that they named; restore the directory from a backup", ErrDamaged)
 	}
 	return h.certify(ctx, cfg, self, ikSeed)
 }
@@ -314,6 +323,14 @@ func (h *home) projects() (out []projectRecord, err error) {
 	slices.SortFunc(out, func(a, b projectRecord) int {
 		return strings.Compare(a.Title+a.ID.String(), b.Title+b.ID.String())
 	})
+	return out, err
+}
+
+func (h *home) projectIDs() (out []ProjectID, err error) {
+	records, err := h.projects()
+	for _, p := range records {
+		out = append(out, p.ID)
+	}
 	return out, err
 }
 

@@ -51,6 +51,7 @@ var floors = map[string]int{
 	"governance/epoch":                 4,
 	"internal/testbed/forge":           5, // for tests
 	"invite":                           5,
+	"sync/boxkeys":                     5,
 	"sync/envelope":                    5,
 	"sync/membership":                  6,
 	"sync/journal":                     7,

@@ -201,6 +201,7 @@ func (p *Project) newEpoch(gone func(*governance.Device) bool) (*epoch.Minted, e
 	if err != nil {
 		return nil, fmt.Errorf("membership: mint a key: %w", err)
 	}
+	*p.keys.minted.Get() = m.IDKey
 	return m, nil
 }
 

@@ -32,7 +32,7 @@ func (p *Project) terms(h hosting, s deadliner) (*invite.Terms, bool) {
 	}
 	t := &invite.Terms{
 		Project: p.id, RootVersion: root.N, Root: root.ID, Invite: h.Invite, ProofHash: create.ProofHash,
-		MAC: h.MAC, KEM: p.self.Keys.KEM, Records: records,
+		MAC: h.MAC, Records: records,
 		Ended: func() error {
 			p.mu.Lock()
 			defer p.mu.Unlock()
@@ -50,13 +50,18 @@ func (p *Project) terms(h hosting, s deadliner) (*invite.Terms, bool) {
 		},
 	}
 	for _, x := range create.Hosts {
+		if x.Device == p.self.Device.ID { // which the code names, whatever key this device has now
+			if t.KEM, ok = p.boxKeys.Get(x.KemID); !ok {
+				return nil, false
+			}
+		}
 		d, ok := p.State().Device(x.Device)
 		if !ok {
 			return nil, false
 		}
 		t.Hosts = append(t.Hosts, invite.Host{Device: x.Device, Peer: d.Cert.Peer, KemID: x.KemID})
 	}
-	return t, true
+	return t, t.KEM != nil
 }
 
 // recordsFrom returns a version in force and the records that prove it to a newcomer: version 1, which the project is named

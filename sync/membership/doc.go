@@ -8,6 +8,9 @@
 // [Project.OpenChain]), follow it with [Project.OnChange], and bring it up to date with one peer with
 // [Project.Pull]; what is new goes to all connected members by itself.
 //
+// This device's KEM keys ([boxkeys.Keys]) are replaced every 30 days ([Config]) and erased when nothing needs them any more, by
+// themselves.
+//
 // [Project.Compact] drops signatures that are not needed any more.
 //
 // The root moves by [Project.ProposeRoot] and [Project.SignRoot], with those who have offered to hold it by

@@ -136,6 +136,7 @@ func (p *Project) caughtUp(device identity.DeviceID) {
 	p.mu.Unlock()
 	if doubt {
 		p.owe()
+		p.tendBoxKeys()
 	}
 }
 

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"errors"
+	"io"
 	"sync"
 	"testing"
 	"time"
@@ -18,6 +20,9 @@ import (
 	"github.com/studio-whip/collab/internal/testbed/devicekeys"
 	"github.com/studio-whip/collab/internal/wire"
 	"github.com/studio-whip/collab/invite"
+	"github.com/studio-whip/collab/keystore"
+	"github.com/studio-whip/collab/keystore/memory"
+	"github.com/studio-whip/collab/sync/boxkeys"
 )
 
 const loopback = "/ip4/127.0.0.1/tcp/0"
@@ -58,6 +63,8 @@ type node struct {
 	self   Self
 	clock  *clock
 	st     *store.Store
+	vault  keystore.Store
+	keys   *boxkeys.Keys
 	shape  func(*Config) // what is special about its projects; may be nil
 	quorum uint8         // of the project that it founds; 0: the default
 	reg    *Registry
@@ -66,13 +73,15 @@ type node struct {
 
 var people sync.Map // name -> Self, as making keys takes time
 
+func seedOf(name string, n byte) identity.Seed {
+	return identity.Seed(bytes.Repeat(append([]byte(name + "        ")[:15], n), 2))
+}
+
 func selfOf(t testing.TB, name string) Self {
 	if s, ok := people.Load(name); ok {
 		return s.(Self)
 	}
-	seed := func(n byte) identity.Seed {
-		return identity.Seed(bytes.Repeat(append([]byte(name + "        ")[:15], n), 2))
-	}
+	seed := func(n byte) identity.Seed { return seedOf(name, n) }
 	ik := identity.NewIdentityKey(seed(1))
 	id, err := identity.NewIdentityCert(ik, name, wire.ID{1}, time.Unix(1_800_000_000, 0))
 	if err != nil {
@@ -95,7 +104,7 @@ func newNode(t testing.TB, name string) *node {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := &node{t: t, name: name, self: selfOf(t, name), clock: &clock{}, st: st}
+	n := &node{t: t, name: name, self: selfOf(t, name), clock: &clock{}, st: st, vault: memory.New()}
 	t.Cleanup(func() {
 		n.stop()
 		if err := st.Close(); err != nil {
@@ -109,8 +118,20 @@ func newNode(t testing.TB, name string) *node {
 // start brings up registry and transport.
 func (n *node) start() {
 	n.t.Helper()
-	n.reg = NewRegistry(RegistryConfig{Self: n.self, Now: n.clock.now})
-	var err error
+	random := rand.Reader
+	_, err := n.vault.Get(context.Background(), "kem-first")
+	if errors.Is(err, keystore.ErrNotFound) { // a new vault draws what the certificate names
+		first := devicekeys.First(seedOf(n.name, 2))
+		random = io.MultiReader(bytes.NewReader(first[:]), rand.Reader)
+	}
+	n.keys, err = boxkeys.Open(context.Background(), boxkeys.Config{
+		Vault: n.vault, Random: random, Now: n.clock.now,
+		Projects: func() ([]genesis.ProjectID, error) { return Projects(n.st) },
+	})
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	n.reg = NewRegistry(RegistryConfig{Self: n.self, BoxKeys: n.keys, Now: n.clock.now})
 	n.host, err = p2p.New(context.Background(), p2p.Config{
 		Device: n.self.Keys, Cert: n.self.Device, Roster: n.reg, Listen: []string{loopback},
 	})
@@ -135,6 +156,7 @@ func (n *node) stop() {
 	if err := n.reg.Close(); err != nil {
 		n.t.Errorf("%s: close the registry: %v", n.name, err)
 	}
+	n.keys.Close()
 	n.host = nil
 }
 

@@ -48,9 +48,6 @@ func (p *Project) CreateInvite(ctx context.Context, o InviteOptions) (string, er
 	if _, err := io.ReadFull(p.reg.cfg.Random, code.Invite[:]); err != nil {
 		return "", fmt.Errorf("membership: invite: %w", err)
 	}
-	if !o.Compact {
-		code.KEM = p.self.Device.KEM.Bytes()
-	}
 	if err := p.announce(code, &o); err != nil {
 		return "", err
 	}
@@ -101,6 +98,12 @@ func (p *Project) announce(code *invite.Code, o *InviteOptions) error {
 		body.Hosts = append(body.Hosts, governance.InviteHost{Device: id, KemID: d.KemID})
 		code.Hosts = append(code.Hosts, invite.Host{Device: id, Peer: d.Cert.Peer, KemID: d.KemID, Addrs: p.codeAddrs(id, o)})
 		if id == p.self.Device.ID {
+			if _, ok := p.boxKeys.Get(d.KemID); !ok {
+				return fmt.Errorf("%w: this device is about to get a new key that a code can name; try again", ErrInvite)
+			}
+			if !o.Compact {
+				code.KEM = d.KEM.Bytes()
+			}
 			continue
 		}
 		box, err := invite.SealMAC(p.reg.cfg.Random, mac, code.Invite, id, d.KEM)
@@ -189,7 +192,11 @@ func (p *Project) openMAC(author identity.DeviceID, b *governance.InviteCreate) 
 			continue
 		}
 		if h.Device == p.self.Device.ID && next < len(b.MacBoxes) {
-			mac, err := invite.OpenMAC(b.MacBoxes[next], b.Invite, h.Device, p.self.Keys.KEM)
+			key, ok := p.boxKeys.Get(h.KemID)
+			if !ok {
+				return mac, false
+			}
+			mac, err := invite.OpenMAC(b.MacBoxes[next], b.Invite, h.Device, key)
 			return mac, err == nil
 		}
 		next++

@@ -9,6 +9,7 @@ import (
 
 	"github.com/studio-whip/collab/genesis"
 	"github.com/studio-whip/collab/governance"
+	"github.com/studio-whip/collab/identity"
 	"github.com/studio-whip/collab/internal/p2p"
 	"github.com/studio-whip/collab/internal/store"
 	"github.com/studio-whip/collab/invite"
@@ -193,10 +194,31 @@ func (p *Project) adopt(ctx context.Context, code *invite.Code, w *invite.Welcom
 		return err
 	}
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	if err := p.write(func(tx *store.Tx) error { return writeStatus(tx, p.id, statusReady) }); err != nil {
-		return err
+	err = p.write(func(tx *store.Tx) error { return writeStatus(tx, p.id, statusReady) })
+	if err == nil {
+		p.gate.setSponsor(nil)
 	}
-	p.gate.setSponsor(nil)
-	return nil
+	lacking := len(p.needs()) > 0
+	p.mu.Unlock()
+	if err == nil && lacking {
+		p.askAgain(ctx, w.HostDevice.ID)
+	}
+	p.tendBoxKeys()
+	return err
+}
+
+// askAgain gives a device that has come to a project after it erased the key of its certificate a new one, and asks for what was
+// sealed to the old. If that fails it is done later, as with any key that is missing.
+func (p *Project) askAgain(ctx context.Context, host identity.DeviceID) {
+	err := p.careForBoxKeys(ctx)
+	if err == nil {
+		p.mu.Lock()
+		d, _ := p.State().Device(p.self.Device.ID)
+		update := p.updateTo(d.KemID)
+		p.mu.Unlock()
+		err = p.exchange(ctx, host, []governance.EventID{update}) // which the host has to know before it seals anything
+	}
+	if err != nil {
+		p.log.Debug("membership: the keys of a newcomer", "err", err)
+	}
 }

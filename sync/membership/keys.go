@@ -4,6 +4,7 @@ import (
 	"github.com/studio-whip/collab/governance"
 	"github.com/studio-whip/collab/governance/epoch"
 	"github.com/studio-whip/collab/identity"
+	"github.com/studio-whip/collab/internal/secmem"
 	"github.com/studio-whip/collab/internal/store"
 )
 
@@ -13,10 +14,12 @@ type keyring struct {
 	held map[governance.EpochID][32]byte
 	// asked marks the epochs whose own box was looked for; it is in the object or it is not.
 	asked map[governance.EpochID]bool
+	// minted is the key that this device has minted last: it needs no box of its own.
+	minted secmem.Hidden[newKey]
 }
 
 func newKeyring() keyring {
-	return keyring{held: map[governance.EpochID][32]byte{}, asked: map[governance.EpochID]bool{}}
+	return keyring{held: map[governance.EpochID][32]byte{}, asked: map[governance.EpochID]bool{}, minted: secmem.Hide(newKey{})}
 }
 
 func (k *keyring) wipe() {
@@ -24,6 +27,7 @@ func (k *keyring) wipe() {
 		k.held[id] = [32]byte{}
 	}
 	clear(k.held)
+	clear(k.minted.Get().Key[:])
 }
 
 // newKey is a key that was just obtained.
@@ -67,11 +71,28 @@ func (p *Project) openObjects(objects []*governance.KeyEpoch) []newKey {
 			continue
 		}
 		p.keys.asked[id] = true
-		if k, err := epoch.Open(o, p.self.Device.ID, p.self.Keys.KEM); err == nil {
+		if id == p.keys.minted.Get().ID {
+			found = append(found, *p.keys.minted.Get())
+		} else if k, ok := p.openObject(o); ok {
 			found = append(found, newKey{ID: id, Key: k})
 		}
 	}
 	return p.openPrevious(found, objects)
+}
+
+// openObject opens the box for this device in an object, with whichever of its keys that was sealed to. p.mu is held.
+func (p *Project) openObject(o *governance.KeyEpoch) (k [epoch.KeySize]byte, ok bool) {
+	for _, b := range o.Boxes {
+		if b.Device != p.self.Device.ID {
+			continue
+		}
+		if key, here := p.boxKeys.Get(b.KemID); here {
+			if k, err := epoch.Open(o, b.Device, key); err == nil {
+				return k, true
+			}
+		}
+	}
+	return k, false
 }
 
 // openPrevious adds the earlier keys that the keys found hand on, and those that they hand on in turn. The objects of
@@ -128,10 +149,11 @@ func (p *Project) openBoxes(boxes [][]byte) []newKey {
 		}
 		e, ok := p.events.EpochObject(b.Epoch)
 		giver, known := p.State().Device(b.Giver)
-		if !ok || !known {
+		key, here := p.boxKeys.Get(b.KemID)
+		if !ok || !known || !here {
 			continue
 		}
-		if k, err := b.Open(e.Object, giver.Cert.DK, p.self.Device.ID, p.self.Keys.KEM); err == nil {
+		if k, err := b.Open(e.Object, giver.Cert.DK, p.self.Device.ID, key); err == nil {
 			found = append(found, newKey{ID: b.Epoch, Key: k})
 		}
 	}
@@ -176,7 +198,8 @@ func (p *Project) hold(keys []newKey) {
 	}
 }
 
-// needs returns the epochs that count and whose keys this device lacks although it may read. p.mu is held.
+// needs returns the epochs that count and whose keys this device lacks although it may read, as far as one message asks for them.
+// p.mu is held.
 func (p *Project) needs() []governance.EpochID {
 	s := p.State()
 	if !s.May(p.self.Device.ID, governance.ActRead) {

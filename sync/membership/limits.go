@@ -103,6 +103,14 @@ const (
 	maxWelcomeRecords = 32
 )
 
+// KEM keys of this device.
+const (
+	DefaultKeyLife = 30 * 24 * time.Hour // how long one is used before another takes its place
+
+	boxKeyLook  = time.Minute // how often it is looked whether one is due,
+	boxKeyPause = time.Hour   // and after one was refused, at the earliest
+)
+
 // Checkpoints.
 const (
 	DefaultCheckpointEvents = 100            // unsettled events at which one is made,

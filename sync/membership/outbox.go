@@ -74,6 +74,7 @@ func (o *outbox) serve(ctx context.Context, device identity.DeviceID) {
 // changed does what a step of governance asks of this device.
 func (p *Project) changed(s step) {
 	if p.Removed() {
+		p.tendBoxKeys()
 		return // the others' is the word now
 	}
 	if gone := p.gone(s.Before, s.After); len(gone) > 0 {
@@ -86,4 +87,5 @@ func (p *Project) changed(s step) {
 	p.tidyActs()
 	p.conclude()
 	p.wakeCheckpoints()
+	p.tendBoxKeys()
 }

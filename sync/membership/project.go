@@ -15,6 +15,7 @@ import (
 	"github.com/studio-whip/collab/internal/store"
 	"github.com/studio-whip/collab/internal/task"
 	"github.com/studio-whip/collab/internal/wire"
+	"github.com/studio-whip/collab/sync/boxkeys"
 )
 
 // Project is the governance of one open project. It is safe for concurrent use.
@@ -42,6 +43,8 @@ type Project struct {
 	events  *governance.Log
 	chain   *genesis.Chain
 	keys    keyring
+	boxKeys *boxkeys.Ring // this device's KEM keys here
+	renewed time.Time     // when a new KEM key was last refused; none is tried for a while
 	book    map[identity.DeviceID]*addressRecord
 	failed  error // the store's failure, which ends all
 	doubt   bool  // own events may be missing: sign nothing
@@ -63,6 +66,7 @@ type Project struct {
 	proving map[forkPlace]bool // tasks wait to publish that a chain is forked there
 
 	settling chan struct{} // holds a token when it is to be looked whether a checkpoint is due
+	tending  chan struct{} // holds a token when it is to be looked whether a KEM key is due
 
 	addressed bool // the caller has said where this device can be reached
 }
@@ -75,10 +79,13 @@ func (r *Registry) newProject(cfg Config, root *genesis.Root) *Project {
 		events: governance.NewLog(root), chain: genesis.NewChain(root), book: map[identity.DeviceID]*addressRecord{},
 		proposals: map[genesis.RootID]*openProposal{}, declined: map[genesis.RootID]bool{}, offers: map[identity.MemberID]*genesis.Offer{},
 		acts: map[ActID]*openAct{}, concluding: map[ActID]bool{}, cosigned: map[ActID]time.Time{},
-		waiting: map[identity.DeviceID]int{}, settling: make(chan struct{}, 1),
+		waiting: map[identity.DeviceID]int{}, settling: make(chan struct{}, 1), tending: make(chan struct{}, 1),
 	}
 	p.proving = map[forkPlace]bool{}
 	p.keys = newKeyring()
+	if p.boxKeys, p.failed = r.boxKeys.Project(context.Background(), p.id); p.failed != nil {
+		p.failed = fmt.Errorf("membership: %w", p.failed)
+	}
 	p.gate.departing = map[[32]byte]*identity.DeviceCert{}
 	p.changes = newChanges()
 	p.outbox = &outbox{p: p, peers: map[identity.DeviceID]*pending{}}
@@ -90,11 +97,17 @@ func (r *Registry) newProject(cfg Config, root *genesis.Root) *Project {
 
 // start lets the project be seen and runs its goroutines.
 func (p *Project) start() error {
+	if p.failed != nil {
+		return p.failed
+	}
 	if err := p.reg.reserve(p); err != nil {
 		return err
 	}
 	p.changes.observe(p.changed)
 	p.tasks.Go("changes", p.changes.run)
+	if p.reg.cfg.BoxKeys != nil {
+		p.tasks.Go("box keys", p.runBoxKeys)
+	}
 	if !p.cfg.Checkpoints.Off {
 		p.tasks.Go("checkpoints", p.runCheckpoints)
 	}
@@ -243,5 +256,10 @@ func (p *Project) Close() error {
 func (p *Project) discard() error {
 	p.reg.remove(p)
 	_ = p.tasks.Close()
+	if p.reg.project(p.id) == nil {
+		if err := p.reg.boxKeys.Forget(context.Background(), p.id); err != nil {
+			p.log.Warn("membership: forget the keys of a project that did not come to be", "err", err)
+		}
+	}
 	return p.cfg.Store.Update(func(tx *store.Tx) error { return p.names.drop(tx, p.id) })
 }

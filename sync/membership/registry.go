@@ -19,6 +19,7 @@ import (
 	"github.com/studio-whip/collab/internal/store"
 	"github.com/studio-whip/collab/internal/wire"
 	"github.com/studio-whip/collab/invite"
+	"github.com/studio-whip/collab/sync/boxkeys"
 )
 
 // Protocols that a registry serves.
@@ -39,10 +40,12 @@ type Self struct {
 
 // RegistryConfig is what a [Registry] is made of. Self is required.
 type RegistryConfig struct {
-	Self   Self
-	Random io.Reader        // nil: crypto/rand
-	Now    func() time.Time // nil: time.Now; decides when invites expire here, never what counts
-	Logger *slog.Logger     // nil: nothing is logged
+	Self Self
+	// BoxKeys are this device's KEM keys. Nil: it has the one that its certificate names, for good.
+	BoxKeys *boxkeys.Keys
+	Random  io.Reader        // nil: crypto/rand
+	Now     func() time.Time // nil: time.Now; decides when invites expire here, never what counts
+	Logger  *slog.Logger     // nil: nothing is logged
 }
 
 // JoinRequest is a newcomer who holds a valid invite of this host.
@@ -70,6 +73,8 @@ type Config struct {
 	Cuts func(identity.MemberID) ([]governance.Cut, error)
 	// Checkpoints says when this node makes checkpoints.
 	Checkpoints CheckpointPolicy
+	// KeyLife is how long this device's KEM key is used before another takes its place. Zero: DefaultKeyLife.
+	KeyLife time.Duration
 	// Content names the last envelope of every chain that is durable and counts here: what a checkpoint settles of the
 	// documents. Counts reports whether an envelope is one of these, or lies before one. Both are called outside the
 	// project's lock. Nil: checkpoints of this node settle no documents, and it signs none that do.
@@ -83,6 +88,7 @@ type Config struct {
 // Registry holds the open projects of a node. It implements the transport's roster. It is safe for concurrent use.
 type Registry struct {
 	cfg     RegistryConfig
+	boxKeys *boxkeys.Keys
 	limiter *limiter
 
 	mu        sync.RWMutex
@@ -105,8 +111,12 @@ func NewRegistry(cfg RegistryConfig) *Registry {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
+	keys := cfg.BoxKeys
+	if keys == nil {
+		keys = boxkeys.Fixed(cfg.Self.Keys.KEM)
+	}
 	return &Registry{
-		cfg: cfg, limiter: newLimiter(cfg.Now),
+		cfg: cfg, boxKeys: keys, limiter: newLimiter(cfg.Now),
 		projects: map[genesis.ProjectID]*Project{}, exchanges: map[identity.DeviceID]int{},
 	}
 }

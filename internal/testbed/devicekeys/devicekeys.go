@@ -10,5 +10,8 @@ import (
 
 // Of returns the keys of a device, its first KEM key among them, that a test makes of a seed.
 func Of(seed identity.Seed) *identity.DeviceKeys {
-	return identity.NewDeviceKeys(seed, kem.NewPrivateKey(derive.Key(seed[:], nil, "kem")))
+	return identity.NewDeviceKeys(seed, kem.NewPrivateKey(First(seed)))
 }
+
+// First returns what the first KEM key of that device is made of.
+func First(seed identity.Seed) [kem.SeedSize]byte { return derive.Key(seed[:], nil, "kem") }
