@@ -48,6 +48,10 @@ func WithTime(unix uint64) ProposeOption { return func(p *proposal) { p.hint = &
 // NextAseq returns the number of a device's next event; an epoch's core must name it.
 func (l *Log) NextAseq(d identity.DeviceID) uint64 { return l.h.lastAseq(d, l.h.closure(l.heads)) + 1 }
 
+// StateFor returns what a device's next event rests on, by which an epoch that it carries is judged: the state of all events,
+// unless there are more heads than an event names.
+func (l *Log) StateFor(d identity.DeviceID) *State { return l.stateOf(l.parentsFor(d)) }
+
 // Propose builds and signs an event on the current heads, with a body of the kind's type. It checks first that the
 // event will count and fails with a [*DeniedError] if it will not; nothing is signed then. The log is not changed:
 // store the result, [Log.Add] it, then send it. It also fails with [ErrUnknownDevice], [ErrUnknownKind], or an error

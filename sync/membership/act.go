@@ -183,7 +183,7 @@ func (p *Project) Remove(ctx context.Context, r Removal, opts ...governance.Prop
 // newEpoch mints a key for the devices that are live, but those that gone names, to be carried by this device's next
 // event. p.mu is held.
 func (p *Project) newEpoch(gone func(*governance.Device) bool) (*epoch.Minted, error) {
-	s := p.State()
+	s := p.events.StateFor(p.self.Device.ID)
 	var recipients []epoch.Recipient
 	for _, d := range s.Devices() {
 		if !gone(d) {

@@ -329,6 +329,49 @@ func TestUpdatesCrossRotations(t *testing.T) {
 	}
 }
 
+// So many devices update at once, apart, that no event can name all of theirs: the key that comes with a removal is for the devices as
+// the removal knows them, and counts.
+func TestManyUpdatesAtOnce(t *testing.T) {
+	checkLeaks(t)
+	anna := newNode(t, "anna")
+	pa := anna.found()
+	code := invited(t, pa, InviteOptions{Uses: 20})
+	var nodes []*node
+	var projects []*Project
+	for i := range governance.MaxParents + 2 {
+		n := newNode(t, fmt.Sprintf("member %d", i))
+		anna.clock.advance(2 * time.Second) // a host takes on one newcomer of an address each second
+		nodes, projects = append(nodes, n), append(projects, n.join(code))
+	}
+	converge(t, append([]*Project{pa}, projects...)...)
+	for _, n := range nodes {
+		anna.sever(n)
+	}
+	for i, n := range nodes {
+		n.clock.advance(month)
+		care(t, projects[i])
+	}
+	for i, n := range nodes {
+		n.connect(anna)
+		pull(t, projects[i], anna)
+	}
+	eventually(t, "anna has heard of all", func() bool { return len(pa.Heads()) == len(nodes) })
+	before, _, _ := pa.SendingEpoch()
+	remove(t, pa, nodes[0])
+	now, _, ok := pa.SendingEpoch()
+	if !ok || now == before {
+		t.Fatal("the key that came with the removal does not count")
+	}
+	rest := projects[1:]
+	for i, p := range rest {
+		pull(t, p, anna)
+		pull(t, p, anna) // whose box the removal could not seal to a key that it did not know, is given one
+		if id, _, ok := p.SendingEpoch(); !ok || id != now {
+			t.Errorf("%s does not send under it", nodes[i+1].name)
+		}
+	}
+}
+
 // A member who was away while another's key was replaced, settled and erased, and writes keys for the old one, is understood.
 func TestAwayThroughKeyUpdate(t *testing.T) {
 	checkLeaks(t)
