@@ -155,12 +155,8 @@ func (j *Journal) heldBack(r reading, member identity.MemberID) (envelopes, byte
 		if c.hold == nil || r.memberOf(c.key.device) != member {
 			continue
 		}
-		shown := c.shown()
-		for _, e := range c.hold.edits {
-			if e.seq > shown {
-				envelopes, bytes = envelopes+1, bytes+e.size
-			}
-		}
+		n, size := c.hold.beyond(c.shown())
+		envelopes, bytes = envelopes+n, bytes+size
 	}
 	return envelopes, bytes
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"math"
 	"slices"
+	"sort"
 
 	"github.com/studio-whip/collab/sync/envelope"
 )
@@ -20,15 +21,58 @@ type chainHold struct {
 	vouched uint64     // what is shown of others rests on what lies up to here
 	lent    uint64     // the same of what is offered
 	edits   []heldEdit // envelopes beyond the point, ascending
+
+	// makes lists of each document the edits that make something there, ascending by both place and clock: one that is
+	// followed by an edit of no later clock is left out, as whatever rests on it rests on that one too.
+	makes map[DocID][]heldEdit
 }
 
 // heldEdit is an envelope beyond the point. from is the first clock that it makes in its document.
 type heldEdit struct {
-	seq   uint64
-	doc   DocID
-	from  uint64
-	makes bool
-	size  int
+	seq  uint64
+	doc  DocID
+	from uint64
+	size int
+	all  int // size of all up to this one
+}
+
+// add notes the next envelope. makes says that it makes something in its document.
+func (h *chainHold) add(e heldEdit, makes bool) {
+	if e.all = e.size; len(h.edits) > 0 {
+		e.all += h.edits[len(h.edits)-1].all
+	}
+	h.edits = append(h.edits, e)
+	if !makes {
+		return
+	}
+	if h.makes == nil {
+		h.makes = map[DocID][]heldEdit{}
+	}
+	list := h.makes[e.doc]
+	for len(list) > 0 && list[len(list)-1].from >= e.from {
+		list = list[:len(list)-1]
+	}
+	h.makes[e.doc] = append(list, e)
+}
+
+// last returns the last envelope that makes something in a document before a clock; 0 if none does.
+func (h *chainHold) last(doc DocID, end uint64) uint64 {
+	list := h.makes[doc]
+	n, _ := slices.BinarySearchFunc(list, end, func(e heldEdit, end uint64) int { return cmp.Compare(e.from, end) })
+	if n == 0 {
+		return 0
+	}
+	return list[n-1].seq
+}
+
+// beyond returns how many envelopes lie beyond a place, and their bytes.
+func (h *chainHold) beyond(place uint64) (envelopes, bytes int) {
+	at := sort.Search(len(h.edits), func(i int) bool { return h.edits[i].seq > place })
+	if at == len(h.edits) {
+		return 0, 0
+	}
+	first := h.edits[at]
+	return len(h.edits) - at, h.edits[len(h.edits)-1].all - first.all + first.size
 }
 
 // bounds is up to where a chain was shown, and by what.
@@ -64,13 +108,13 @@ func (c *chain) offered() uint64 {
 
 // listHeld lists the envelopes of a chain beyond its point. j.mu is held.
 func (j *Journal) listHeld(c *chain) {
-	c.hold.edits = nil
+	c.hold.edits, c.hold.makes = nil, nil
 	for seq := c.hold.point; seq < c.head; {
 		seq++
 		e, err := j.envelopeAt(c.key, seq)
 		if err != nil {
 			j.log.Warn("journal: held envelope", "err", err)
-			c.hold.edits = nil // documents are made anew when it is released
+			c.hold.edits, c.hold.makes = nil, nil // documents are made anew when it is released
 			return
 		}
 		it := judged{env: e}
@@ -86,10 +130,12 @@ func (j *Journal) listHeld(c *chain) {
 // addHeld notes an envelope beyond the point of a chain.
 func (j *Journal) addHeld(c *chain, it judged) {
 	e := heldEdit{seq: it.env.Seq, doc: it.env.Doc, size: it.env.Size()}
-	if e.from, e.makes = startOf(it.updates, c.client); e.makes {
+	from, makes := startOf(it.updates, c.client)
+	if makes {
 		j.watch(target{e.doc, c.client})
 	}
-	c.hold.edits = append(c.hold.edits, e)
+	e.from = from
+	c.hold.add(e, makes)
 }
 
 // watch begins to note what rests on a target: from now on as it comes, and what has come already.
@@ -206,19 +252,8 @@ func (j *Journal) vouchFor(held []*chain, upTo func(*chain) uint64, place func(*
 }
 
 func (j *Journal) vouchedFor(c *chain, upTo func(*chain) uint64) (to uint64) {
-	reach := map[DocID]uint64{}
-	for _, e := range c.hold.edits {
-		if !e.makes {
-			continue
-		}
-		end, known := reach[e.doc]
-		if !known {
-			end = j.reach(target{e.doc, c.client}, upTo)
-			reach[e.doc] = end
-		}
-		if e.from < end {
-			to = e.seq
-		}
+	for doc := range c.hold.makes {
+		to = max(to, c.hold.last(doc, j.reach(target{doc, c.client}, upTo)))
 	}
 	return to
 }
