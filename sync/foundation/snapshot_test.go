@@ -2,6 +2,7 @@ package foundation
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -9,8 +10,14 @@ import (
 	"testing"
 
 	"github.com/studio-whip/collab/crdt"
+	"github.com/studio-whip/collab/crypto/sign"
+	"github.com/studio-whip/collab/genesis"
+	"github.com/studio-whip/collab/governance"
 	"github.com/studio-whip/collab/identity"
+	"github.com/studio-whip/collab/internal/p2p"
 	"github.com/studio-whip/collab/internal/testbed/scenario"
+	"github.com/studio-whip/collab/internal/traffic"
+	"github.com/studio-whip/collab/internal/wire"
 	"github.com/studio-whip/collab/sync/journal"
 	"github.com/studio-whip/collab/sync/membership"
 )
@@ -123,5 +130,126 @@ func TestScenario44LyingServer(t *testing.T) {
 				return a.Kind == journal.AlertSnapshot && a.Device == berta.device() && a.Doc == doc.ID
 			})
 		})
+	})
+}
+
+// snapshotCore is the signed part of a snapshot, by the numbers of the journal's SPEC.md.
+type snapshotCore struct {
+	wire.Head
+	Project    genesis.ProjectID    `cbor:"3,keyasint"`
+	Doc        journal.DocID        `cbor:"4,keyasint"`
+	Frontier   []place              `cbor:"5,keyasint"`
+	Checkpoint *governance.EventID  `cbor:"6,keyasint,omitempty"`
+	Heads      []governance.EventID `cbor:"7,keyasint"`
+	State      []byte               `cbor:"8,keyasint"`
+	Epoch      governance.EpochID   `cbor:"9,keyasint"`
+	Nonce      [24]byte             `cbor:"10,keyasint"`
+}
+
+// trimmer is a host that serves its snapshots with one envelope less of an author in the frontier than is in them: whoever
+// believed that would take the author's last edit for one that came later.
+type trimmer struct {
+	*room
+	author identity.DeviceID
+	before wire.ID // the envelope before the author's last
+}
+
+func (r *trimmer) serve(h *p2p.Host) {
+	h.Handle(protocolSnapshot, p2p.Member, func(ctx context.Context, st *p2p.Stream) {
+		x := &exchange{stream: st, passed: &traffic.Counter{}}
+		defer func() { _ = st.Close() }()
+		if _, err := x.receive(maxOpening, answerTime); err != nil {
+			return
+		}
+		docs := r.j.DocIDs()
+		if x.send(wire.Marshal(offer{Docs: docs})) != nil {
+			return
+		}
+		for {
+			raw, err := x.receive(maxWish, wishTime)
+			if err != nil {
+				return
+			}
+			w, err := decodeWish(raw)
+			if err != nil || len(w.Docs) == 0 {
+				return
+			}
+			for _, doc := range w.Docs {
+				if x.send(r.trimmed(doc)) != nil {
+					return
+				}
+			}
+		}
+	})
+}
+
+// trimmed signs a snapshot whose frontier lacks the author's last envelope.
+func (r *trimmer) trimmed(doc journal.DocID) []byte {
+	raw, err := r.j.Snapshot(doc)
+	if err != nil {
+		r.t.Error(err)
+		return nil
+	}
+	var signed wire.Signed
+	var c snapshotCore
+	if err := errors.Join(wire.Unmarshal(raw, &signed, MaxSnapshot), wire.Unmarshal(signed.Core, &c, MaxSnapshot)); err != nil {
+		r.t.Error(err)
+		return nil
+	}
+	for i := range c.Frontier {
+		if c.Frontier[i].Device == r.author {
+			c.Frontier[i].Seq, c.Frontier[i].ID = c.Frontier[i].Seq-1, r.before
+		}
+	}
+	signed.Core = wire.Marshal(c)
+	signed.Sigs = [][]byte{r.self.Keys.DK.Sign(sign.Snapshot, signed.Core)}
+	return wire.Marshal(signed)
+}
+
+// A host serves a snapshot whose frontier leaves out an author's last edit, which is in it.
+func TestScenario44TrimmedFrontierFromAHost(t *testing.T) {
+	scenario.Run(t, 44, "a host serves a snapshot whose frontier is trimmed by an author's last envelope: unverified until rebuilt, the alert names the host, the rebuild wins", func(t *testing.T) {
+		liar := &trimmer{}
+		anna := newNode(t, "anna").found()
+		berta := anna.join(newNode(t, "berta", liar.serve))
+		carl := anna.join(newNode(t, "carl"))
+		carl.write("notes", "Carl stays. ")
+		chain := chainOf(t, carl, carl)
+		liar.room, liar.author, liar.before = berta, carl.device(), headOf(carl, chain)
+		carl.write("notes", "For now. ")
+		for _, r := range []*room{anna, berta} {
+			r.meet(carl)
+			must(t, r.f.Sync(t.Context(), carl.device()))
+		}
+		doc, err := berta.j.Doc("notes")
+		must(t, err)
+		must(t, berta.j.Settled(t.Context()))
+
+		dora := anna.join(newNode(t, "dora"))
+		var alerts []journal.Alert
+		var mu sync.Mutex
+		dora.j.OnAlert(func(a journal.Alert) { mu.Lock(); defer mu.Unlock(); alerts = append(alerts, a) })
+		must(t, dora.p.Pull(t.Context(), anna.device()))
+		must(t, berta.p.Pull(t.Context(), anna.device()))
+		dora.meet(berta)
+		must(t, dora.f.FetchSnapshots(t.Context(), berta.device()))
+		theirs, err := dora.j.Doc("notes")
+		must(t, err)
+		must(t, dora.j.Settled(t.Context()))
+		if got := dora.text("notes"); got != "Carl stays. For now. " || !theirs.Unverified() {
+			t.Fatalf("dora sees %q, unverified %v: no snapshot was taken", got, theirs.Unverified())
+		}
+		must(t, dora.f.Sync(t.Context(), anna.device()))
+		eventually(t, "the server is named", func() bool {
+			mu.Lock()
+			defer mu.Unlock()
+			return slices.ContainsFunc(alerts, func(a journal.Alert) bool {
+				return a.Kind == journal.AlertSnapshot && a.Device == berta.device() && a.Doc == doc.ID
+			})
+		})
+		if theirs.Unverified() {
+			t.Error("it still rests on the snapshot")
+		}
+		equal(t, []string{"notes"}, anna, dora)
 	})
 }
