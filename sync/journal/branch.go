@@ -243,6 +243,8 @@ func (j *Journal) part(c *chain, envs []*envelope.Envelope) bool {
 		return false
 	}
 	c.branches = append(c.branches, b)
+	key, stored := c.key, b.stored()
+	j.write(func(tx *store.Tx) error { return put(tx, branchesMap, branchKey(key, b.no), stored) })
 	j.turn(c, b)
 	return true
 }

@@ -25,7 +25,7 @@ func (j *Journal) commit(c *chain, items []judged, sig []byte, own bool, also ..
 			r.note(c, it, own)
 		}
 	}
-	key, head, b := c.key, c.record(), *c.branch
+	key, b := c.key, *c.branch
 	j.write(func(tx *store.Tx) error {
 		if err := storeEnvelopes(tx, key, &b, items); err != nil {
 			return err
@@ -44,9 +44,9 @@ func (j *Journal) commit(c *chain, items []judged, sig []byte, own bool, also ..
 			}
 		}
 		if b.no > 0 {
-			return put(tx, branchesMap, branchKey(key, b.no), branchRecord{From: b.from, On: b.on, Head: head})
+			return put(tx, branchesMap, branchKey(key, b.no), b.stored())
 		}
-		return put(tx, headsMap, key.bytes(), head)
+		return put(tx, headsMap, key.bytes(), b.record())
 	})
 	j.noteHeld(c, items)
 }

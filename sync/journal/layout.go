@@ -111,6 +111,8 @@ type branchRecord struct {
 	Head headRecord `cbor:"3,keyasint"`
 }
 
+func (b *branch) stored() branchRecord { return branchRecord{From: b.from, On: b.on, Head: b.record()} }
+
 // currentRecord names the branch that a chain is held as.
 type currentRecord struct {
 	Branch uint32 `cbor:"1,keyasint"`
