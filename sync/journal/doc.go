@@ -13,6 +13,9 @@
 // edit that cannot be signed yet, because no key epoch is usable or the device is in doubt about its own chain, is kept
 // and signed later, in order.
 //
+// A chain that its device went on writing in two ways ends where the two part ([Journal.Forks]). Once governance knows, what is
+// settled and what a manager picks beyond it counts: the journal then takes in the branch that is meant, wherever it stood.
+//
 // A quarantine in force, and the owner's own [Journal.Mute], hold back the newest edits of a member: they are stored and
 // count, and are not shown on this device until it ends. [Journal.OnHold] tells.
 //
