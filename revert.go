@@ -13,6 +13,7 @@ type Reverted struct {
 	Deleted  uint64 // of what the member had inserted
 	Kept     uint64 // shared types that he had inserted and that are there for what others have put inside
 	Restored uint64 // of what he had deleted
+	Doubles  uint64 // second copies of what two members had brought back at the same time, which were deleted
 	Lost     uint64 // of what he had deleted, and nobody has kept: see [Doc.RevertAuthor]
 	Unread   uint64 // of what he had inserted: it rests on a snapshot, his edits have not arrived, and it was left alone
 }
@@ -28,7 +29,8 @@ type Reverted struct {
 // A CRDT cannot undelete: what comes back is a copy, by this device's owner. A handle to a shared type that was deleted stays
 // dead, take that of the new one, and an edit that arrives later in the deleted one is not in the new one. Done twice it
 // brings nothing back twice, but for two members who do so at the same time, neither of whom can know: then both
-// copies are there, and doing it once more adds no third. What he has inserted and others moved, by deleting and inserting
+// copies are there. Doing it once more adds no third and deletes the second one of text and values, if nobody has changed either;
+// shared types stay double, since people may have gone on in either. What he has inserted and others moved, by deleting and inserting
 // it again, or brought back themselves, is theirs.
 //
 // Nothing is lost by collecting deleted content or by compacting: the edits that had it are kept for good. Lost are what
@@ -61,7 +63,7 @@ func (d *Doc) RevertAuthor(ctx context.Context, who MemberID, since ...Edit) (r 
 	r.Unread = d.s.journal.Unread(d.replica.ID, w.Source, his)
 	err = d.Update(func(tx *crdt.Txn) error {
 		did, err := tx.Revert(w.Inserted, w.Deleted, w.Source)
-		r.Deleted, r.Kept, r.Restored, r.Lost = did.Deleted, did.Kept, did.Restored, did.Lost
+		r.Deleted, r.Kept, r.Restored, r.Doubles, r.Lost = did.Deleted, did.Kept, did.Restored, did.Doubles, did.Lost
 		return err
 	})
 	return r, wrap(doing, err)

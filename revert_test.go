@@ -99,3 +99,71 @@ func TestRevertAuthorSince(t *testing.T) {
 	agree(t, j.all()...)
 	j.shows("good Dan. ", j.all()...)
 }
+
+// TestRevertAuthorNested: documents collect what is deleted, the history does not: a whole tree comes back, and who had a
+// handle in it takes the new one.
+func TestRevertAuthorNested(t *testing.T) {
+	j := newJury(t)
+	edit := func(p *player, fn func(tx *crdt.Txn, scenes *crdt.Array) error) {
+		t.Helper()
+		if err := p.doc.Update(func(tx *crdt.Txn) error { return fn(tx, p.doc.Array("scenes")) }); err != nil {
+			t.Fatal(err)
+		}
+		if err := p.s.live.Flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		agree(t, j.all()...)
+	}
+	shown := func(p *player) (out string) {
+		_ = p.doc.View(func(tx *crdt.ReadTxn) error {
+			for _, v := range p.doc.Array("scenes").All(tx) {
+				title, _ := v.Map().Get(tx, "title")
+				body, _ := v.Map().Get(tx, "body")
+				out += title.String() + ": "
+				if body.Text() != nil {
+					out += body.Text().String(tx)
+				}
+				out += ". "
+			}
+			return nil
+		})
+		return out
+	}
+	edit(j.ada, func(tx *crdt.Txn, scenes *crdt.Array) error {
+		for i, title := range []string{"One", "Two"} {
+			if err := scenes.Append(tx, crdt.NewMap()); err != nil {
+				return err
+			}
+			v, _ := scenes.Get(tx, i)
+			if err := errors.Join(v.Map().Set(tx, "title", title), v.Map().Set(tx, "body", crdt.NewText())); err != nil {
+				return err
+			}
+			v, _ = v.Map().Get(tx, "body")
+			if err := v.Text().Insert(tx, 0, "by the sea"); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	want := shown(j.ada)
+	edit(j.dan, func(tx *crdt.Txn, scenes *crdt.Array) error {
+		v, _ := scenes.Get(tx, 1)
+		return errors.Join(v.Map().Set(tx, "body", "gone"), scenes.Delete(tx, 0, 1))
+	})
+	if shown(j.bob) == want {
+		t.Fatal("nothing was deleted")
+	}
+	r, err := j.bob.doc.RevertAuthor(t.Context(), j.dan.s.Me().ID)
+	if err != nil || r.Lost+r.Unread+r.Kept+r.Doubles != 0 || r.Restored == 0 {
+		t.Errorf("%+v, %v", r, err)
+	}
+	agree(t, j.all()...)
+	for _, p := range j.all() {
+		if got := shown(p); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+	if r, err := j.ada.doc.RevertAuthor(t.Context(), j.dan.s.Me().ID); err != nil || r != (Reverted{}) {
+		t.Errorf("a second time: %+v, %v", r, err)
+	}
+}

@@ -32,6 +32,7 @@ const mostCopies = 16
 // have deleted.
 func (v *reverter) recognise() {
 	copies := v.copies()
+	v.single(copies)
 	for range mostCopies {
 		more := v.back.with(nil)
 		for _, c := range copies {
@@ -41,6 +42,57 @@ func (v *reverter) recognise() {
 			return
 		}
 		v.back = more
+	}
+}
+
+// single lets go of second copies: two have brought the same back at the same time, since both stand between the same
+// neighbours and neither names the other. Everybody keeps the same one, that of the lowest client ID, so that at least one
+// stays wherever and by whomever this is done. Copies that somebody has changed are left alone, and so are types, inside
+// which somebody may be writing.
+func (v *reverter) single(copies []copied) {
+	type place struct {
+		of, after unitID
+		n         uint32
+	}
+	d := v.t.doc
+	kept := make(map[place]copied)
+	for _, c := range copies {
+		it := d.items.at(d.find(c.as.client, c.as.clock))
+		if it.kind == kindType || it.clock != c.as.clock || !v.whole(c) {
+			continue
+		}
+		at := place{c.of, unitID{it.originClient, it.originClock}, c.n}
+		other, twice := kept[at]
+		if !twice {
+			kept[at] = c
+			continue
+		}
+		if d.clients[other.as.client].id > d.clients[c.as.client].id {
+			other, c, kept[at] = c, other, c
+		}
+		if other.as.client == c.as.client {
+			continue // brought back anew by one who had taken it away: no matter of time
+		}
+		v.going = append(v.going, Range{d.clients[c.as.client].id, uint64(c.as.clock), uint64(c.as.clock + c.n)})
+		v.count.Doubles += uint64(c.n)
+	}
+}
+
+// whole says whether a copy is there, in one piece, and not his.
+func (v *reverter) whole(c copied) bool {
+	d := v.t.doc
+	for it := d.items.at(d.find(c.as.client, c.as.clock)); ; {
+		if it.deleted() || v.mine.holds(it) {
+			return false
+		}
+		if it.end() >= c.as.clock+c.n {
+			return true
+		}
+		next := d.items.at(it.right)
+		if it.right == 0 || next.client != it.client || next.clock != it.end() {
+			return false
+		}
+		it = next
 	}
 }
 

@@ -15,7 +15,7 @@
 // Updates come in two formats, V1 (the default everywhere) and V2: ApplyUpdate(b, V2), EncodeUpdateV2, OnUpdateV2. Who
 // stores or forwards updates needs no document: MergeUpdates, DiffUpdate, UpdateStateVector, Convert, Inspect.
 //
-// NewUndo undoes what this replica did and leaves the edits of others alone. RelPos and AbsPos keep a cursor where it is
+// NewUndo undoes what this replica did and leaves the edits of others alone; Txn.Revert undoes what somebody else did. RelPos and AbsPos keep a cursor where it is
 // while others type. Snapshot and Restore bring back old states of a document made WithoutGC; Text.Changes shows what came
 // and went between two, Authors who wrote which part. Packages awareness and ysync speak the protocols that Yjs programs
 // use between each other.

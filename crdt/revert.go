@@ -8,6 +8,7 @@ type Reverted struct {
 	Deleted  uint64 // of what was inserted
 	Kept     uint64 // shared types that were inserted and stay, or come back, for what others have put inside
 	Restored uint64 // of what was deleted
+	Doubles  uint64 // second copies of what two had brought back at the same time, which were deleted
 	Lost     uint64 // of what was deleted and could not be brought back, because nobody here has kept its content
 }
 
@@ -25,7 +26,8 @@ type Reverted struct {
 //
 // What somebody has brought back already, in this way or with an undo manager, or by typing it again in its place, does not come
 // back again. But who brings it back at the same time as somebody else does so twice: in this format nothing that was
-// deleted can be undeleted, only written anew, and neither copy knows of the other. Reverting again adds no third one.
+// deleted can be undeleted, only written anew, and neither copy knows of the other. Reverting again adds no
+// third one; it deletes the second copy of text, values and marks that nobody has changed since. Of shared types both stay.
 func (t *Txn) Revert(inserted, deleted []Range, source *Doc) (Reverted, error) {
 	d := t.doc
 	inserted, deleted = d.held(inserted), d.held(deleted)

@@ -327,22 +327,25 @@ func because(t *testing.T, d *Doc, others ...*pad) []Range {
 	if err != nil {
 		t.Fatal(err)
 	}
-	theirs := map[uint64]map[uint64]bool{}
+	var theirs []Range
 	for _, p := range others {
-		for _, r := range p.deleted {
-			for clock := r.From; clock < r.To; clock++ {
-				if theirs[r.Client] == nil {
-					theirs[r.Client] = map[uint64]bool{}
-				}
-				theirs[r.Client][clock] = true
-			}
+		theirs = append(theirs, p.deleted...)
+	}
+	return without(gone, theirs)
+}
+
+// without returns what is in some ranges and not in others.
+func without(rs, but []Range) (out []Range) {
+	not := map[Range]bool{}
+	for _, r := range but {
+		for clock := r.From; clock < r.To; clock++ {
+			not[Range{r.Client, clock, clock + 1}] = true
 		}
 	}
-	var out []Range
-	for _, r := range gone {
+	for _, r := range rs {
 		for clock := r.From; clock < r.To; clock++ {
-			if !theirs[r.Client][clock] {
-				out = append(out, Range{r.Client, clock, clock + 1})
+			if one := (Range{r.Client, clock, clock + 1}); !not[one] {
+				out = append(out, one)
 			}
 		}
 	}
