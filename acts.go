@@ -38,7 +38,7 @@ func (a actProposals) open() []Proposal {
 func actProposal(x membership.Act) Proposal {
 	p := Proposal{
 		ID: ProposalID(x.ID), AsRoot: x.AsRoot, Target: x.Subject, By: x.By, Reason: x.Note, For: x.Approved,
-		Needed: max(0, x.Needed-len(x.Approved)), Mine: x.Mine, Ends: x.Expires,
+		Needed: max(0, x.Needed-len(x.Approved)), Mine: x.Mine, Ends: x.Expires, Drops: x.Drops,
 	}
 	switch b := x.Body.(type) {
 	case *governance.RoleGrant:

@@ -60,6 +60,7 @@ type Proposal struct {
 	Mine    bool       // it waits for this device's owner: see Session.Vote
 	Ends    time.Time  // afterwards nobody signs it any more, and a quarantine is over
 	Events  []EventID  // that it would bring back
+	Drops   uint64     // of a removal by the root: edits and messages of the target, kept here since, that would count no more
 
 	Holders   []MemberID // of the root: who will hold it
 	Threshold int        // of the root: how many of them must sign then
@@ -134,8 +135,10 @@ func (s *Session) putAside(p ProposalID) {
 func (s *Session) tellProposals() {
 	told := map[ProposalID]Proposal{}
 	for _, p := range s.proposals() {
-		told[p.ID] = p
-		if was, ok := s.proposed[p.ID]; !ok || !reflect.DeepEqual(was, p) {
+		seen := p
+		seen.Drops = 0 // it grows with whatever the target writes
+		told[p.ID] = seen
+		if was, ok := s.proposed[p.ID]; !ok || !reflect.DeepEqual(was, seen) {
 			s.events.Send(ProposalChanged{Proposal: p})
 		}
 	}

@@ -231,6 +231,8 @@ type storedAct struct {
 	Record   []byte   `cbor:"1,keyasint"`
 	Votes    [][]byte `cbor:"2,keyasint"`
 	Declined bool     `cbor:"3,keyasint"` // this device's owner does not want to see it
+
+	Marks []governance.Cut `cbor:"4,keyasint,omitempty"` // see openAct
 }
 
-const maxStoredAct = maxActRecord + governance.MaxEventCore + (maxVotes+1)*maxVoteRecord
+const maxStoredAct = 2*governance.MaxEventCore + maxActRecord + (maxVotes+1)*maxVoteRecord

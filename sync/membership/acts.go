@@ -20,6 +20,7 @@ type openAct struct {
 	*actRecord
 	votes    map[voice]*voteRecord
 	declined bool
+	marks    []governance.Cut // what was applied here of the subject's chains when this device's owner agreed
 }
 
 // Act is an act that managers are asked to agree on, or holders of the root.
@@ -35,10 +36,26 @@ type Act struct {
 	Needed   int                 // how many must
 	Mine     bool                // it waits for this device's owner
 	Expires  time.Time
+	Drops    uint64 // of a root act, whose cuts are fixed: envelopes applied here that it would drop
+
+	draft *governance.Draft
 }
 
 // Acts returns the proposed acts that are open and known here, but those that were declined, ascending by id.
 func (p *Project) Acts() []Act {
+	out := p.openActs()
+	for k, x := range out {
+		if x.draft == nil {
+			continue
+		}
+		if applied, err := p.cutsFor(x.Body); err == nil && len(applied) > 0 {
+			out[k].Drops = dropped(applied, x.draft)
+		}
+	}
+	return out
+}
+
+func (p *Project) openActs() []Act {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var out []Act
@@ -62,7 +79,7 @@ func (p *Project) describe(o *openAct) (Act, bool) {
 	}
 	d, _ := p.State().Device(o.Device)
 	x := Act{
-		AsRoot: o.draft != nil, Kind: o.Kind, Body: o.content, Subject: p.events.Subject(o.content), By: d.Member, Note: o.Note, Needed: s.Need,
+		draft: o.draft, AsRoot: o.draft != nil, Kind: o.Kind, Body: o.content, Subject: p.events.Subject(o.content), By: d.Member, Note: o.Note, Needed: s.Need,
 		Expires: time.Unix(int64(o.Expires), 0), Approved: p.approved(o, s.Members),
 	}
 	me := p.self.Device.Member
@@ -197,7 +214,7 @@ func (p *Project) actOrAsk(kind governance.Kind, content any, note string, cuts 
 	if possible := p.withOthers(kind, body); possible != nil {
 		return ActID{}, possible
 	}
-	return p.ask(kind, content, note)
+	return p.ask(kind, content, note, cuts)
 }
 
 // withOthers checks that an act would count if enough managers signed it. p.mu is held.
@@ -229,12 +246,13 @@ func (p *Project) managing(m identity.MemberID) []identity.DeviceID {
 }
 
 // ask records a proposal of this device, or its approval of the same act that is proposed already. p.mu is held.
-func (p *Project) ask(kind governance.Kind, content any, note string) (ActID, error) {
+func (p *Project) ask(kind governance.Kind, content any, note string, marks []governance.Cut) (ActID, error) {
 	terms, err := governance.Terms(kind, content)
 	if err != nil {
 		return ActID{}, err
 	}
 	if o := p.proposed(kind, terms, false); o != nil {
+		o.marks = marks
 		return o.id, p.vote(o, true)
 	}
 	now := p.reg.cfg.Now()
@@ -249,7 +267,7 @@ func (p *Project) ask(kind governance.Kind, content any, note string) (ActID, er
 	if err := p.room(p.self.Device.Member); err != nil {
 		return ActID{}, err
 	}
-	o := &openAct{actRecord: r, votes: map[voice]*voteRecord{}}
+	o := &openAct{actRecord: r, votes: map[voice]*voteRecord{}, marks: marks}
 	p.acts[r.id] = o
 	return r.id, p.putAct(o)
 }
@@ -301,15 +319,32 @@ func (p *Project) speak(ctx context.Context, id ActID, approve bool) error {
 	if err == nil && approve && o.draft != nil {
 		err = &governance.DeniedError{Kind: o.Kind, Reason: governance.ReasonRootAct}
 	}
-	if err == nil {
-		err = p.vote(o, approve)
-	}
 	p.mu.Unlock()
+	var marks []governance.Cut
+	if err == nil && approve {
+		marks, err = p.cutsFor(o.content)
+	}
+	if err == nil {
+		err = p.say(id, approve, marks)
+	}
 	if err != nil {
 		return fmt.Errorf("membership: vote: %w", err)
 	}
 	p.told(identity.DeviceID{})
 	return nil
+}
+
+func (p *Project) say(id ActID, approve bool, marks []governance.Cut) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	o, err := p.openedAct(id)
+	if err != nil {
+		return err
+	}
+	if approve {
+		o.marks = marks
+	}
+	return p.vote(o, approve)
 }
 
 // openedAct returns a proposed act that may be voted on. p.mu is held.
@@ -413,7 +448,7 @@ func (p *Project) told(from identity.DeviceID) {
 
 // putAct makes a proposed act durable as it is. p.mu is held.
 func (p *Project) putAct(o *openAct) error {
-	x := storedAct{Record: o.raw, Declined: o.declined}
+	x := storedAct{Record: o.raw, Declined: o.declined, Marks: o.marks}
 	for _, v := range slices.SortedFunc(maps.Keys(o.votes), voice.compare) {
 		x.Votes = append(x.Votes, o.votes[v].raw)
 	}
@@ -473,7 +508,7 @@ func readAct(raw []byte) (*openAct, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := &openAct{actRecord: r, votes: map[voice]*voteRecord{}, declined: x.Declined}
+	o := &openAct{actRecord: r, votes: map[voice]*voteRecord{}, declined: x.Declined, marks: x.Marks}
 	for _, raw := range x.Votes {
 		v, err := parseVoteRecord(raw)
 		if err != nil {

@@ -84,6 +84,10 @@ func (p *Project) answerDraft(from identity.DeviceID, q *cosignRequest) (*cosign
 	if q.Act == nil {
 		return p.answerCheckpoint(d, q.Probe)
 	}
+	applied, err := p.appliedOf(*q.Act)
+	if err != nil {
+		return &cosignAnswer{Result: cosignLater}, err
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if err := p.usable(); err != nil {
@@ -92,17 +96,32 @@ func (p *Project) answerDraft(from identity.DeviceID, q *cosignRequest) (*cosign
 	if p.doubt {
 		return &cosignAnswer{Result: cosignLater}, ErrInDoubt
 	}
-	return p.cosignAct(*q.Act, d, q.Probe)
+	return p.cosignAct(*q.Act, d, applied, q.Probe)
 }
 
-// cosignAct signs a draft that carries out an act to which this device's owner has agreed. p.mu is held.
-func (p *Project) cosignAct(id ActID, d *governance.Draft, probe bool) (*cosignAnswer, error) {
+// appliedOf returns what is applied here of the chains of whom a proposed act is about. p.mu is not held.
+func (p *Project) appliedOf(id ActID) ([]governance.Cut, error) {
+	p.mu.Lock()
+	o := p.acts[id]
+	p.mu.Unlock()
+	if o == nil {
+		return nil, nil
+	}
+	return p.cutsFor(o.content)
+}
+
+// cosignAct signs a draft that carries out an act to which this device's owner has agreed, and that drops nothing which was applied
+// here when he did, and is. p.mu is held.
+func (p *Project) cosignAct(id ActID, d *governance.Draft, applied []governance.Cut, probe bool) (*cosignAnswer, error) {
 	o := p.acts[id]
 	if o == nil || o.draft != nil || p.ended(o.actRecord) {
 		return &cosignAnswer{Result: cosignLater}, fmt.Errorf("%w: %s", ErrUnknownProposal, id.Short())
 	}
 	if err := p.agreed(o, d); err != nil {
 		return &cosignAnswer{Result: cosignRefused}, err
+	}
+	if n := dropped(lesser(o.marks, applied), d); n > 0 {
+		return &cosignAnswer{Result: cosignLater}, fmt.Errorf("membership: the draft drops %d envelopes that were here when this device's owner agreed", n)
 	}
 	if p.concluding[id] && !p.pausing(id) && p.precedes(o, p.self.Device.ID, d.Author) {
 		return &cosignAnswer{Result: cosignLater}, errors.New("membership: this device is about to make it itself")
@@ -153,6 +172,39 @@ func (p *Project) agreedCuts(o *openAct, d *governance.Draft) error {
 		}
 	}
 	return nil
+}
+
+// lesser returns some cuts where others end no chain before them. What does not count any more need not be kept.
+func lesser(cuts, others []governance.Cut) []governance.Cut {
+	var out []governance.Cut
+	for _, c := range cuts {
+		for _, x := range others {
+			if x.Device == c.Device && x.ChainNo == c.ChainNo {
+				c.Seq = min(c.Seq, x.Seq)
+				out = append(out, c)
+			}
+		}
+	}
+	return out
+}
+
+// dropped counts the envelopes that are applied, by the last ones of chains, and that a draft cuts off.
+func dropped(applied []governance.Cut, d *governance.Draft) uint64 {
+	content, err := d.Content()
+	if err != nil {
+		return 0
+	}
+	n, cuts := uint64(0), cutsOf(content)
+	for _, c := range applied {
+		end := uint64(0) // of a chain that is not named nothing counts
+		for _, x := range cuts {
+			if x.Device == c.Device && x.ChainNo == c.ChainNo {
+				end = x.Seq
+			}
+		}
+		n += max(c.Seq, end) - end
+	}
+	return n
 }
 
 // cosignFresh signs a draft that leaves out nothing that has been here for a while. p.mu is held.

@@ -3,12 +3,14 @@ package membership
 import (
 	"context"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/studio-whip/collab/genesis"
 	"github.com/studio-whip/collab/governance"
 	"github.com/studio-whip/collab/identity"
+	"github.com/studio-whip/collab/internal/wire"
 )
 
 // bringActs speaks the protocol of proposed acts by hand, as a manager's rogue program, and returns how the other side
@@ -239,7 +241,7 @@ func TestCosignStalls(t *testing.T) {
 	if err := ph.vote(ph.acts[id], true); err != nil {
 		t.Error(err)
 	}
-	if a, err := ph.cosignAct(id, d, false); err != nil || a.Result != cosignSigned || !ph.pausing(id) {
+	if a, err := ph.cosignAct(id, d, nil, false); err != nil || a.Result != cosignSigned || !ph.pausing(id) {
 		t.Errorf("signed for the first time: answer %d, %v, pausing %v", a.Result, err, ph.pausing(id))
 	}
 	ph.mu.Unlock()
@@ -251,10 +253,84 @@ func TestCosignStalls(t *testing.T) {
 	ph.mu.Unlock()
 	honest.clock.advance(cosignPause)
 	ph.mu.Lock()
-	if a, err := ph.cosignAct(id, d, false); err != nil || a.Result != cosignSigned || ph.pausing(id) {
+	if a, err := ph.cosignAct(id, d, nil, false); err != nil || a.Result != cosignSigned || ph.pausing(id) {
 		t.Errorf("signed once more: answer %d, %v, pausing %v", a.Result, err, ph.pausing(id))
 	}
 	ph.mu.Unlock()
+}
+
+// A draft that drops edits of the removed that its cosigner had read when he agreed is not signed; what came later keeps
+// nobody from removing whoever goes on writing, nor does what has ceased to count.
+func TestCosignKeepsWhatWasRead(t *testing.T) {
+	checkLeaks(t)
+	var read sync.Map // member -> number of the last envelope, alike at all
+	device := func(m identity.MemberID) (id identity.DeviceID) {
+		people.Range(func(_, s any) bool {
+			if s.(Self).Device.Member == m {
+				id = s.(Self).Device.ID
+			}
+			return true
+		})
+		return id
+	}
+	b := newBoardWith(t, func(c *Config) {
+		c.Cuts = func(m identity.MemberID) ([]governance.Cut, error) {
+			seq, ok := read.Load(m)
+			if !ok {
+				return nil, nil
+			}
+			return []governance.Cut{{Device: device(m), Seq: seq.(uint64), Envelope: wire.ID{1}}}, nil
+		}
+	}, "anna", "berta", "carl", "dora")
+	rogue, honest, carl := b.nodes[0], b.nodes[1], b.nodes[2]
+	pr, ph := b.projects[0], b.projects[1]
+	id := b.propose(0, governance.KindRevoke, &governance.Revoke{Member: carl.member()})
+	knowsAct(t, ph, id)
+	pr.mu.Lock()
+	pr.concluding[id] = true // the rogue's program does not make it
+	pr.mu.Unlock()
+	ph.mu.Lock()
+	ph.cosigned[id] = honest.clock.now().Add(time.Hour) // nor does berta's
+	ph.mu.Unlock()
+	read.Store(carl.member(), uint64(7))
+	if err := ph.ApproveAct(timeout(t), id); err != nil {
+		t.Fatal(err)
+	}
+	ask := func(seq uint64) cosignResult {
+		var d *governance.Draft
+		var err error
+		pr.View(func(l *governance.Log) {
+			d, err = l.Draft(rogue.self.Device.ID, []identity.DeviceID{honest.self.Device.ID}, governance.KindRevoke, &governance.Revoke{
+				Member: carl.member(), Cuts: []governance.Cut{{Device: carl.self.Device.ID, Seq: seq, Envelope: wire.ID{1}}},
+			})
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return rogue.asks(pr, honest, &id, d)
+	}
+	if got := ask(6); got != cosignLater {
+		t.Errorf("it drops one: %d", got)
+	}
+	read.Store(carl.member(), uint64(1000)) // carl goes on writing
+	if got := ask(7); got != cosignSigned {
+		t.Errorf("it drops what came later: %d", got)
+	}
+	read.Store(carl.member(), uint64(5)) // some of it is held back meanwhile
+	if got := ask(5); got != cosignSigned {
+		t.Errorf("it drops what does not count: %d", got)
+	}
+	if got := ask(4); got != cosignLater {
+		t.Errorf("it drops what does: %d", got)
+	}
+	honest.stop()
+	honest.start()
+	ph = honest.reopen(ph.ID())
+	ph.mu.Lock()
+	defer ph.mu.Unlock()
+	if o := ph.acts[id]; o == nil || len(o.marks) != 1 || o.marks[0].Seq != 7 {
+		t.Errorf("after a restart: %+v", o)
+	}
 }
 
 // A draft that leaves out what its cosigner has held for a while backdates the act: it is not signed.

@@ -3,6 +3,7 @@ package membership
 import (
 	"errors"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -191,12 +192,20 @@ func TestRootActWithNoManagerLeft(t *testing.T) {
 // A removal by the root ends chains and brings a new key, as any removal.
 func TestRootRemoves(t *testing.T) {
 	checkLeaks(t)
-	var cut governance.Cut
+	var written atomic.Uint64
+	written.Store(7)
+	last := func() governance.Cut {
+		return governance.Cut{Device: selfOf(t, "anna").Device.ID, Seq: written.Load(), Envelope: wire.ID{1}}
+	}
 	c := newCouncil(t, func(cfg *Config) {
-		cfg.Cuts = func(identity.MemberID) ([]governance.Cut, error) { return []governance.Cut{cut}, nil }
+		cfg.Cuts = func(identity.MemberID) ([]governance.Cut, error) { return []governance.Cut{last()}, nil }
 	})
-	cut = governance.Cut{Device: c.self(anna).Device.ID, Seq: 7, Envelope: wire.ID{1}}
+	cut := last()
 	id := c.propose(berta, governance.KindRevoke, &governance.Revoke{Member: c.member(anna), Reason: "gone"})
+	written.Store(12) // she goes on writing
+	if x := knowsAct(t, c.projects[cleo], id); x.Drops != 5 {
+		t.Errorf("it drops %d of what cleo has read, want 5", x.Drops)
+	}
 	c.sign(cleo, id)
 	c.role(anna, out, berta, cleo, dora)
 	s := c.projects[dora].State()
