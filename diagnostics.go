@@ -12,6 +12,7 @@ import (
 	"github.com/studio-whip/collab/governance"
 	"github.com/studio-whip/collab/internal/p2p"
 	"github.com/studio-whip/collab/internal/traffic"
+	"github.com/studio-whip/collab/sync/boxkeys"
 )
 
 // diagnosticsFormat names the form of the bundle. Fields may be added under the same number; one that goes or changes its
@@ -135,6 +136,13 @@ type governanceReport struct {
 	Devices int            `json:"devices"`
 	Invites int            `json:"open_invites"`
 	Key     bool           `json:"key_usable"`
+	Own     ownKeyReport   `json:"device_key"`
+}
+
+// ownKeyReport is about the key that others seal this device's keys to.
+type ownKeyReport struct {
+	Days int `json:"age_days"`
+	Kept int `json:"older_kept"` // and those before it that may not be erased yet
 }
 
 // chiefModules are those whose version matters to whoever helps.
@@ -267,6 +275,14 @@ func (s *Session) describeGovernance() governanceReport {
 		}
 	}
 	_, _, r.Key = s.membership.SendingEpoch()
+	for _, k := range s.membership.BoxKeys() {
+		switch k.State {
+		case boxkeys.Current:
+			r.Own.Days = int(s.node.cfg.now().Sub(k.Made) / (24 * time.Hour))
+		case boxkeys.Retired:
+			r.Own.Kept++
+		}
+	}
 	s.membership.View(func(log *governance.Log) {
 		for e := range log.Audit(EventID{}) {
 			r.Events++

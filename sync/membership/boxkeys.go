@@ -21,6 +21,9 @@ func (c *Config) keyLife() time.Duration {
 	return DefaultKeyLife
 }
 
+// BoxKeys tells of this device's KEM keys in the project, oldest first.
+func (p *Project) BoxKeys() []boxkeys.Key { return p.boxKeys.All() }
+
 // runBoxKeys gives this device a new KEM key whenever one is due, and erases those that nothing needs any more, until the project
 // closes. It looks again when it is woken, and once a minute, as clocks may be set and machines sleep.
 func (p *Project) runBoxKeys(ctx context.Context) error {
