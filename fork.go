@@ -71,7 +71,8 @@ func (s *Session) PickBranch(ctx context.Context, b Branch) error {
 	if !proven {
 		return fmt.Errorf("%w: pick a branch: no proof that this chain is forked is known to all yet; it is published by itself", ErrDenied)
 	}
-	return s.act(ctx, "pick a branch", governance.KindFrontierExtend, &governance.FrontierExtend{Cuts: []governance.Cut{b.cut}}, "")
+	_, err := s.membership.Propose(ctx, governance.KindFrontierExtend, governance.FrontierExtend{Cuts: []governance.Cut{b.cut}})
+	return s.denied("pick a branch", err)
 }
 
 // proveForks publishes what proves the forks that this device has seen.
