@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/studio-whip/collab/crypto/derive"
 	"github.com/studio-whip/collab/crypto/sign"
 	"github.com/studio-whip/collab/genesis"
 	"github.com/studio-whip/collab/identity"
@@ -64,9 +63,9 @@ type envelopeHeader struct {
 
 // NewProofHalf returns one half of an [EquivocationProof]: the signed part of an event or envelope and its author's
 // signature. A signature attests all that lies before it in its chain, so that an envelope without one of its own is
-// shown by a later one and the signed parts between, the last of them that of the place itself.
+// shown by a later one and by before, the signed parts between, newest first, the last of them that of the place itself.
 func NewProofHalf(signed, signature []byte, before ...[]byte) []byte {
-	return wire.Marshal(wire.Signed{Core: signed, Sigs: append([][]byte{signature}, before...)})
+	return wire.Marshal(wire.Signed{Core: signed, Sigs: append([][]byte{signature}, shorten(signed, before)...)})
 }
 
 // ProofHalf returns the event as a half of an [EquivocationProof], nil if it has lost its signatures.
@@ -104,26 +103,17 @@ func parseHalf(raw []byte) (*half, error) {
 // readEnvelopes reads a half about an envelope: the signed one, and from it back to that of the place, each the one before.
 func (h *half) readEnvelopes() error {
 	h.typ = sign.Envelope
-	for k, statement := range append([][]byte{h.signed.Core}, h.signed.Sigs[1:]...) {
-		var mark envelopeMark
-		var e envelopeHeader
-		if err := wire.Unmarshal(statement, &mark, MaxEventCore); err != nil {
-			return err
-		}
-		if err := wire.Unmarshal(mark.Header, &e, MaxEventCore); err != nil {
-			return err
-		}
-		at := place{device: e.Device, envelope: true, chain: e.ChainNo, n: e.Seq}
-		if k > 0 {
-			before := h.place
-			before.n--
-			if at != before || e.Project != h.project || derive.ID(string(sign.Envelope), statement) != h.prev {
-				return fmt.Errorf("%w: the envelopes of a proof do not follow each other", ErrEvent)
-			}
-		}
-		h.place, h.project, h.statement, h.prev = at, e.Project, statement, e.Prev
+	top, _, err := parseMark(h.signed.Core)
+	if err != nil {
+		return err
 	}
-	return nil
+	h.statement, h.prev, h.project = h.signed.Core, top.Prev, top.Project
+	h.place = place{device: top.Device, envelope: true, chain: top.ChainNo, n: top.Seq}
+	if between := h.signed.Sigs[1:]; len(between) > 0 {
+		h.statement, h.prev, err = lengthen(top, between)
+		h.place.n -= uint64(len(between) - 1)
+	}
+	return err
 }
 
 func (b *EquivocationProof) check() error {

@@ -150,3 +150,34 @@ func TestForkBeyondACut(t *testing.T) {
 		})
 	}
 }
+
+// TestProofOfALongBranch: two whole runs fit one event.
+func TestProofOfALongBranch(t *testing.T) {
+	tm := newTeam(t, 1)
+	long := func(mark byte) (out [][]byte) {
+		prev := wire.ID{1}
+		epochs := []*EpochID{nil, {2}, {2}, {3}}
+		for k := range 256 {
+			e := envelopeHeader{
+				Head: wire.NewHead(), Project: tm.root.Project, Kind: uint8(1 + k%2), Device: tm.person("E").device.ID, ChainNo: 3,
+				Seq: uint64(k) + 10, Prev: prev, GovHeads: []EventID{{byte(k / 100)}}, Epoch: epochs[k*len(epochs)/256], Nonce: &[24]byte{byte(k)},
+			}
+			if e.Doc[0] = byte(k / 50); e.Epoch == nil {
+				e.Nonce = nil
+			}
+			out = append(out, wire.Marshal(envelopeMark{Header: wire.Marshal(e), Content: wire.ID{mark, byte(k)}}))
+			prev = derive.ID(string(sign.Envelope), out[k])
+		}
+		return out
+	}
+	p := forkProof(tm, "E", long(1), long(2))
+	if err := p.check(); err != nil || p.place.n != 10 || p.place.chain != 3 {
+		t.Fatalf("%v %+v", err, p.place)
+	}
+	if err := p.verify(tm.root.Project, tm.person("E").device.DK); err != nil {
+		t.Error(err)
+	}
+	if size := len(p.A) + len(p.B); size > MaxEventCore-4<<10 {
+		t.Errorf("a proof of %d bytes", size)
+	}
+}
