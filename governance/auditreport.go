@@ -90,8 +90,8 @@ func (h *history) equivocations() []EventID {
 	var out []EventID
 	for _, list := range h.evidence {
 		for _, ev := range list {
-			for _, i := range []int{ev.x, ev.y} {
-				if i != none && !shown[h.entries[i].id] {
+			for _, i := range ev.events {
+				if !shown[h.entries[i].id] {
 					shown[h.entries[i].id] = true
 					out = append(out, h.entries[i].id)
 				}

@@ -7,8 +7,8 @@ import "github.com/studio-whip/collab/identity"
 func (l *Log) Equivocation(device identity.DeviceID) (shown EventID, ok bool) {
 	v := l.viewNow()
 	for _, ev := range v.h.evidence[device] {
-		if ev.within(v.in) && !v.forgiven(device, ev, v.in) {
-			return v.h.entries[max(ev.x, ev.y)].id, true
+		if i := v.unforgiven(device, ev, v.in); i != none {
+			return v.h.entries[i].id, true
 		}
 	}
 	return EventID{}, false

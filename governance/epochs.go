@@ -104,8 +104,8 @@ func (h *history) branches(e *entry, in bitset) bitset {
 		if ev.aseq > e.aseq {
 			break
 		}
-		for _, i := range []int{ev.x, ev.y} {
-			if i != none && in.has(i) && i != e.idx && !e.past.has(i) {
+		for _, i := range ev.events {
+			if in.has(i) && i != e.idx && !e.past.has(i) {
 				out.add(i)
 			}
 		}

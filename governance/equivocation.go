@@ -2,6 +2,7 @@ package governance
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -152,13 +153,40 @@ func (b *EquivocationProof) verify(project genesis.ProjectID, key *sign.PublicKe
 	return nil
 }
 
-// evidence shows that a device used a number twice: two events of it, or an event that proves it (then y is none).
+// evidence shows that a device used a number twice: any two events of it, or one event that proves it. All events of a number
+// are one piece, as whoever signs many of one number would else make as many pieces as they have pairs.
 type evidence struct {
-	aseq uint64
-	x, y int
+	aseq   uint64
+	events []int // ascending, at least two; or the one that proves it
+	proof  bool
 }
 
-func (ev evidence) within(in bitset) bool { return in.has(ev.x) && (ev.y == none || in.has(ev.y)) }
+// shown returns the events of a piece that a set holds, none if they show nothing there.
+func (ev evidence) shown(in bitset) []int {
+	var out []int
+	for _, i := range ev.events {
+		if in.has(i) {
+			out = append(out, i)
+		}
+	}
+	if len(out) < 2 && !ev.proof {
+		return nil
+	}
+	return out
+}
+
+func (ev evidence) within(in bitset) bool {
+	n := 0
+	for _, i := range ev.events {
+		if in.has(i) {
+			n++
+		}
+		if n == 2 || n == 1 && ev.proof {
+			return true
+		}
+	}
+	return false
+}
 
 // fork is a proof that a chain was forked: envelopes from seq on are in doubt, prev is the last before them.
 type fork struct {
@@ -167,41 +195,79 @@ type fork struct {
 	prev wire.ID
 }
 
-// convict files the evidence that e brings: with an earlier event of its number, or as a proof.
+// convict files the evidence that e brings: with earlier events of its number, or as a proof.
 func (h *history) convict(e *entry) {
-	for _, i := range h.numbered[e.device][e.aseq] {
-		if i != e.idx {
-			h.evidence[e.device] = append(h.evidence[e.device], evidence{e.aseq, i, e.idx})
-		}
+	if same := slices.DeleteFunc(slices.Clone(h.numbered[e.device][e.aseq]), func(i int) bool { return i == e.idx }); len(same) > 0 {
+		h.charge(e.device, evidence{aseq: e.aseq, events: append(same, e.idx)})
 	}
 	if p := e.proof; p != nil && p.envelope {
 		key := chainKey{p.device, p.chain}
 		h.forks[key] = append(h.forks[key], fork{e.idx, p.n, e.proofPrev})
 	} else if p != nil {
-		h.evidence[p.device] = append(h.evidence[p.device], evidence{p.n, e.idx, none})
+		h.charge(p.device, evidence{aseq: p.n, events: []int{e.idx}, proof: true})
 	}
-	slices.SortStableFunc(h.evidence[e.device], func(a, b evidence) int { return int(a.aseq) - int(b.aseq) })
-	if p := e.proof; p != nil {
-		slices.SortStableFunc(h.evidence[p.device], func(a, b evidence) int { return int(a.aseq) - int(b.aseq) })
+}
+
+// charge adds a piece of evidence in its place, by number; of the events of a number it takes the place of the one before.
+func (h *history) charge(d identity.DeviceID, ev evidence) {
+	list := h.evidence[d]
+	k, _ := slices.BinarySearchFunc(list, ev.aseq+1, func(x evidence, n uint64) int { return cmp.Compare(x.aseq, n) })
+	for at := k - 1; !ev.proof && at >= 0 && list[at].aseq == ev.aseq; at-- {
+		if !list[at].proof {
+			list[at].events = ev.events
+			return
+		}
 	}
+	h.evidence[d] = slices.Insert(list, k, ev)
 }
 
 // doubt returns the lowest number from which on a device's authority is in doubt in v: evidence that no counting
 // LiftQuarantine there has seen.
 func (v view) doubt(d identity.DeviceID) (aseq uint64, ok bool) {
 	for _, ev := range v.h.evidence[d] {
-		if ev.within(v.in) && !v.forgiven(d, ev, v.in) {
+		if v.unforgiven(d, ev, v.in) != none {
 			return ev.aseq, true
 		}
 	}
 	return 0, false
 }
 
-// forgiven reports whether a counting LiftQuarantine in a part of v has seen the evidence.
-func (v view) forgiven(d identity.DeviceID, ev evidence, part bitset) bool {
-	return slices.ContainsFunc(v.h.lifts[d], func(i int) bool {
-		return part.has(i) && v.counts(i) && ev.within(v.h.entries[i].past)
-	})
+// unforgiven returns the later of the first two events of a piece of evidence in v, or its proof, that no counting LiftQuarantine in
+// a part of v has seen both of; none if there are none.
+func (v view) unforgiven(d identity.DeviceID, ev evidence, part bitset) int {
+	if !ev.within(v.in) {
+		return none
+	}
+	var lifts []int
+	for _, i := range v.h.lifts[d] {
+		if part.has(i) && v.counts(i) {
+			lifts = append(lifts, i)
+		}
+	}
+	shown := ev.shown(v.in)
+	if ev.proof {
+		if v.h.seenBy(lifts, shown[0], shown[0]) {
+			return none
+		}
+		return shown[0]
+	}
+	whole := lifts // those that have seen all so far, which usually is all there is to it
+	for k, y := range shown {
+		if whole = slices.DeleteFunc(slices.Clone(whole), func(i int) bool { return !v.h.entries[i].past.has(y) }); len(whole) > 0 {
+			continue
+		}
+		for _, x := range shown[:k] {
+			if !v.h.seenBy(lifts, x, y) {
+				return y
+			}
+		}
+	}
+	return none
+}
+
+// seenBy reports whether one of some events has two others in its past.
+func (h *history) seenBy(of []int, x, y int) bool {
+	return slices.ContainsFunc(of, func(i int) bool { return h.entries[i].past.has(x) && h.entries[i].past.has(y) })
 }
 
 // suspended reports whether a device lost its governance authority.

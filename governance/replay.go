@@ -105,7 +105,7 @@ func (r *replay) equivocation() {
 func (r *replay) doubted(e *entry) bool {
 	v := r.view()
 	return slices.ContainsFunc(r.h.evidence[e.device], func(ev evidence) bool {
-		return ev.aseq <= e.aseq && ev.within(r.in) && !v.forgiven(e.device, ev, e.past)
+		return ev.aseq <= e.aseq && v.unforgiven(e.device, ev, e.past) != none
 	})
 }
 
@@ -128,11 +128,11 @@ func (h *history) convicted(e *entry, in bitset) bool {
 func (h *history) shows(e *entry, in bitset) int {
 	var others, all []int
 	for _, ev := range h.evidence[e.device] {
-		if ev.aseq > e.aseq || !ev.within(in) {
+		if ev.aseq > e.aseq {
 			continue
 		}
-		for _, i := range []int{ev.x, ev.y} {
-			if i == none || i == e.idx {
+		for _, i := range ev.shown(in) {
+			if i == e.idx {
 				continue
 			}
 			all = append(all, i)

@@ -447,12 +447,26 @@ func (p *Project) told(from identity.DeviceID) {
 }
 
 // putAct makes a proposed act durable as it is. p.mu is held.
-func (p *Project) putAct(o *openAct) error {
+func (p *Project) putAct(o *openAct) error { return p.putActs(o) }
+
+// putActs makes proposed acts durable as they are, in one write. p.mu is held.
+func (p *Project) putActs(acts ...*openAct) error {
+	return p.write(func(tx *store.Tx) error {
+		for _, o := range acts {
+			if err := tx.Map(p.names.acts).Put(o.id[:], wire.Marshal(o.stored())); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func (o *openAct) stored() storedAct {
 	x := storedAct{Record: o.raw, Declined: o.declined, Marks: o.marks}
 	for _, v := range slices.SortedFunc(maps.Keys(o.votes), voice.compare) {
 		x.Votes = append(x.Votes, o.votes[v].raw)
 	}
-	return p.write(func(tx *store.Tx) error { return tx.Map(p.names.acts).Put(o.id[:], wire.Marshal(x)) })
+	return x
 }
 
 // tidyActs forgets the proposals that are over.
@@ -519,37 +533,53 @@ func readAct(raw []byte) (*openAct, error) {
 	return o, nil
 }
 
-// takeActs takes proposals and votes that a peer brought, and reports whether anything was new. What is wrong in itself
-// ends the exchange; what does not count here, or not yet, is left out.
+// takeActs takes proposals and votes that a peer brought, makes what is new durable in one write, and reports whether anything
+// was. What is wrong in itself ends the exchange; what does not count here, or not yet, is left out.
 func (p *Project) takeActs(b *actBatch) (fresh bool, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if err := p.usable(); err != nil {
 		return false, err
 	}
+	taken, refused := p.readBatch(b)
+	if len(taken) == 0 {
+		return false, refused
+	}
+	if err := p.putActs(slices.Collect(maps.Keys(taken))...); err != nil {
+		return false, err
+	}
+	return true, refused
+}
+
+// readBatch takes the records of a batch in their order and returns the acts that are new or have new votes; it stops at the first record
+// that is wrong in itself. p.mu is held.
+func (p *Project) readBatch(b *actBatch) (taken map[*openAct]bool, err error) {
+	taken = map[*openAct]bool{}
+	note := func(o *openAct, err error) error {
+		if o != nil {
+			taken[o] = true
+		}
+		return err
+	}
 	for _, raw := range b.Proposals {
 		r, err := parseActRecord(raw)
 		if err != nil || r.Project != p.id {
-			return fresh, fmt.Errorf("%w: proposed act: %w", ErrProtocol, orMalformed(err))
+			return taken, fmt.Errorf("%w: proposed act: %w", ErrProtocol, orMalformed(err))
 		}
-		taken, err := p.takeAct(r)
-		if err != nil {
-			return fresh, err
+		if err := note(p.takeAct(r)); err != nil {
+			return taken, err
 		}
-		fresh = fresh || taken
 	}
 	for _, raw := range b.Votes {
 		v, err := parseVoteRecord(raw)
 		if err != nil || v.Project != p.id {
-			return fresh, fmt.Errorf("%w: vote: %w", ErrProtocol, orMalformed(err))
+			return taken, fmt.Errorf("%w: vote: %w", ErrProtocol, orMalformed(err))
 		}
-		taken, err := p.takeVote(v)
-		if err != nil {
-			return fresh, err
+		if err := note(p.takeVote(v)); err != nil {
+			return taken, err
 		}
-		fresh = fresh || taken
 	}
-	return fresh, nil
+	return taken, nil
 }
 
 // orMalformed gives a record of another project an error.
@@ -560,41 +590,43 @@ func orMalformed(err error) error {
 	return err
 }
 
-func (p *Project) takeAct(r *actRecord) (bool, error) {
+// takeAct returns the act if it is new and was taken.
+func (p *Project) takeAct(r *actRecord) (*openAct, error) {
 	d, known := p.State().Device(r.Device)
 	if p.acts[r.id] != nil || !known || p.ended(r) {
-		return false, nil
+		return nil, nil
 	}
 	if r.Expires > uint64(max(p.reg.cfg.Now().Add(MaxActLife).Unix(), 0)) || p.room(d.Member) != nil {
-		return false, nil
+		return nil, nil
 	}
 	if err := r.verify(d.Cert.DK); err != nil {
-		return false, fmt.Errorf("%w: proposed act: %w", ErrProtocol, err)
+		return nil, fmt.Errorf("%w: proposed act: %w", ErrProtocol, err)
 	}
 	o := &openAct{actRecord: r, votes: map[voice]*voteRecord{}}
 	p.acts[r.id] = o
-	return true, p.putAct(o)
+	return o, nil
 }
 
-func (p *Project) takeVote(v *voteRecord) (bool, error) {
+// takeVote returns the act if the vote on it was taken.
+func (p *Project) takeVote(v *voteRecord) (*openAct, error) {
 	o := p.acts[v.Act]
 	d, known := p.State().Device(v.Device)
 	if o == nil || !known || !p.maySpeak(v.Device, o.actRecord) || (o.draft != nil) != (v.Holder != nil) {
-		return false, nil
+		return nil, nil
 	}
 	if latest := p.reg.cfg.Now().Add(governance.MaxAhead); v.N > uint64(max(latest.Unix(), 0)) {
-		return false, nil // nobody's word is to stand against his own later one
+		return nil, nil // nobody's word is to stand against his own later one
 	}
 	last := o.votes[v.voice()]
 	if !v.newer(last) || last == nil && len(o.votes) >= maxVotes {
-		return false, nil
+		return nil, nil
 	}
 	if err := v.verify(d.Cert.DK); err != nil {
-		return false, fmt.Errorf("%w: vote: %w", ErrProtocol, err)
+		return nil, fmt.Errorf("%w: vote: %w", ErrProtocol, err)
 	}
 	if o.draft != nil && !p.holderSpeaks(o, v, d.Member) {
-		return false, nil
+		return nil, nil
 	}
 	o.votes[v.voice()] = v
-	return true, p.putAct(o)
+	return o, nil
 }

@@ -385,8 +385,8 @@ func TestLastWordOnSameAct(t *testing.T) {
 	}
 	pa.mu.Lock()
 	defer pa.mu.Unlock()
-	if fresh, err := pa.takeAct(r); err != nil || !fresh {
-		t.Fatal(fresh, err)
+	if o, err := pa.takeAct(r); err != nil || o == nil {
+		t.Fatal(o, err)
 	}
 	agrees := func() bool {
 		x, _ := pa.describe(pa.acts[first])
