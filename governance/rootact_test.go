@@ -8,8 +8,10 @@ import (
 
 	"github.com/studio-whip/collab/crypto/sign"
 	"github.com/studio-whip/collab/genesis"
+	"github.com/studio-whip/collab/genesis/custodian"
 	"github.com/studio-whip/collab/identity"
 	"github.com/studio-whip/collab/internal/wire"
+	"github.com/studio-whip/collab/keystore/memory"
 )
 
 // council is a project whose root is held by several people, and the custodians of each.
@@ -28,7 +30,7 @@ func newCouncil(t *testing.T, threshold uint8, holders ...string) *council {
 	d.Policy.Threshold = threshold
 	offers := map[string]*genesis.Offer{}
 	for _, name := range holders {
-		c.of[name] = []genesis.Custodian{newShelf("one"), newShelf("two")}
+		c.of[name] = []genesis.Custodian{custodian.KeyStore(memory.New()), custodian.KeyStore(memory.New())}
 		o, err := genesis.MakeHolder(t.Context(), rand.Reader, c.root, c.person(name).cert, genesis.Ceremony{Threshold: 2, Custodians: c.of[name]})
 		if err != nil {
 			t.Fatal(err)

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/studio-whip/collab/genesis"
+	"github.com/studio-whip/collab/genesis/custodian"
+	"github.com/studio-whip/collab/keystore/memory"
 )
 
 var rootTime = time.Unix(1_800_000_000, 0)
@@ -38,7 +40,7 @@ func (m *moved) move(parent *genesis.Root, change func(*genesis.Draft)) *genesis
 
 func (m *moved) moveTo(holder string, parent *genesis.Root, change func(*genesis.Draft)) *genesis.Root {
 	m.t.Helper()
-	fresh := []genesis.Custodian{newShelf("one"), newShelf("two")}
+	fresh := []genesis.Custodian{custodian.KeyStore(memory.New()), custodian.KeyStore(memory.New())}
 	offer, err := genesis.MakeHolder(m.t.Context(), rand.Reader, parent, m.person(holder).cert, genesis.Ceremony{Threshold: 2, Custodians: fresh})
 	if err != nil {
 		m.t.Fatal(err)

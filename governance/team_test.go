@@ -2,7 +2,6 @@ package governance
 
 import (
 	"bytes"
-	"context"
 	"crypto/rand"
 	"fmt"
 	mathrand "math/rand/v2"
@@ -14,9 +13,11 @@ import (
 
 	"github.com/studio-whip/collab/crypto/sign"
 	"github.com/studio-whip/collab/genesis"
+	"github.com/studio-whip/collab/genesis/custodian"
 	"github.com/studio-whip/collab/identity"
 	"github.com/studio-whip/collab/internal/testbed/devicekeys"
 	"github.com/studio-whip/collab/internal/wire"
+	"github.com/studio-whip/collab/keystore/memory"
 )
 
 // person is a member with a device, made of fixed seeds. Device names are the member's letter and a digit.
@@ -65,34 +66,6 @@ func personOf(t testing.TB, name string) *person {
 	return p
 }
 
-// shelf is a custodian in memory.
-type shelf struct {
-	label  string
-	shares map[genesis.ShareRef][]byte
-}
-
-func (s *shelf) Label() string { return s.label }
-
-func (s *shelf) Keep(_ context.Context, ref genesis.ShareRef, share []byte) error {
-	s.shares[ref] = bytes.Clone(share)
-	return nil
-}
-
-func (s *shelf) Recall(_ context.Context, ref genesis.ShareRef) ([]byte, error) {
-	share, ok := s.shares[ref]
-	if !ok {
-		return nil, genesis.ErrNoShare
-	}
-	return bytes.Clone(share), nil
-}
-
-func (s *shelf) Forget(_ context.Context, ref genesis.ShareRef) error {
-	delete(s.shares, ref)
-	return nil
-}
-
-func newShelf(label string) *shelf { return &shelf{label, map[genesis.ShareRef][]byte{}} }
-
 // foundation is a project founded by A; its ceremony takes a while, so tests with one quorum share it.
 type foundation struct {
 	root    *genesis.Root
@@ -112,7 +85,7 @@ func foundationOf(t testing.TB, quorum uint8) *foundation {
 	if f := foundations.m[quorum]; f != nil {
 		return f
 	}
-	f := &foundation{shelves: []genesis.Custodian{newShelf("one"), newShelf("two")}}
+	f := &foundation{shelves: []genesis.Custodian{custodian.KeyStore(memory.New()), custodian.KeyStore(memory.New())}}
 	policy := genesis.DefaultPolicy()
 	policy.ManagerQuorum = quorum
 	root, err := genesis.Found(t.Context(), rand.Reader, time.Unix(1_800_000_000, 0), genesis.Founding{

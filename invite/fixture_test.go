@@ -11,9 +11,11 @@ import (
 	"time"
 
 	"github.com/studio-whip/collab/genesis"
+	"github.com/studio-whip/collab/genesis/custodian"
 	"github.com/studio-whip/collab/identity"
 	"github.com/studio-whip/collab/internal/testbed/devicekeys"
 	"github.com/studio-whip/collab/internal/wire"
+	"github.com/studio-whip/collab/keystore/memory"
 )
 
 var testTime = time.Unix(1_800_000_000, 0)
@@ -61,30 +63,11 @@ func (s *stream) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// shelf is a custodian in memory.
-type shelf struct {
-	label string
-	share []byte
-}
-
-func (s *shelf) Label() string { return s.label }
-func (s *shelf) Keep(_ context.Context, _ genesis.ShareRef, share []byte) error {
-	s.share = bytes.Clone(share)
-	return nil
-}
-func (s *shelf) Recall(context.Context, genesis.ShareRef) ([]byte, error) {
-	if s.share == nil {
-		return nil, genesis.ErrNoShare
-	}
-	return bytes.Clone(s.share), nil
-}
-func (s *shelf) Forget(context.Context, genesis.ShareRef) error { s.share = nil; return nil }
-
 func newRoot(t testing.TB, founder *person, title string) *genesis.Root {
 	t.Helper()
 	root, err := genesis.Found(context.Background(), newRandom(1), testTime, genesis.Founding{
 		Title: title, Policy: genesis.DefaultPolicy(), Identity: founder.id, Device: founder.device,
-		Ceremony: genesis.Ceremony{Threshold: 2, Custodians: []genesis.Custodian{&shelf{label: "a"}, &shelf{label: "b"}}},
+		Ceremony: genesis.Ceremony{Threshold: 2, Custodians: []genesis.Custodian{custodian.KeyStore(memory.New()), custodian.KeyStore(memory.New())}},
 	})
 	if err != nil {
 		t.Fatal(err)

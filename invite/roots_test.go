@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/studio-whip/collab/genesis"
+	"github.com/studio-whip/collab/genesis/custodian"
+	"github.com/studio-whip/collab/keystore/memory"
 )
 
 type anyLedger struct{}
@@ -15,7 +17,7 @@ type anyLedger struct{}
 func (anyLedger) Note(genesis.Signing) error { return nil }
 
 func newCeremony() genesis.Ceremony {
-	return genesis.Ceremony{Threshold: 2, Custodians: []genesis.Custodian{&shelf{label: "a"}, &shelf{label: "b"}}}
+	return genesis.Ceremony{Threshold: 2, Custodians: []genesis.Custodian{custodian.KeyStore(memory.New()), custodian.KeyStore(memory.New())}}
 }
 
 // follow makes the record after parent, held by a new key of the host.

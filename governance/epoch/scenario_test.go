@@ -1,19 +1,19 @@
 package epoch
 
 import (
-	"bytes"
-	"context"
 	"crypto/rand"
 	"slices"
 	"testing"
 	"time"
 
 	"github.com/studio-whip/collab/genesis"
+	"github.com/studio-whip/collab/genesis/custodian"
 	"github.com/studio-whip/collab/governance"
 	"github.com/studio-whip/collab/identity"
 	"github.com/studio-whip/collab/internal/testbed/devicekeys"
 	"github.com/studio-whip/collab/internal/testbed/scenario"
 	"github.com/studio-whip/collab/internal/wire"
+	"github.com/studio-whip/collab/keystore/memory"
 )
 
 // person is a member with one device, with certificates that verify.
@@ -38,25 +38,6 @@ func newPerson(t *testing.T, name string) person {
 		t.Fatal(err)
 	}
 	return person{cert, device, keys}
-}
-
-// shelf is a custodian in memory.
-type shelf struct {
-	label string
-	share []byte
-}
-
-func (s *shelf) Label() string { return s.label }
-func (s *shelf) Keep(_ context.Context, _ genesis.ShareRef, share []byte) error {
-	s.share = bytes.Clone(share)
-	return nil
-}
-func (s *shelf) Forget(context.Context, genesis.ShareRef) error { s.share = nil; return nil }
-func (s *shelf) Recall(context.Context, genesis.ShareRef) ([]byte, error) {
-	if s.share == nil {
-		return nil, genesis.ErrNoShare
-	}
-	return bytes.Clone(s.share), nil
 }
 
 // log is a project with its founder's view of the keys.
@@ -106,7 +87,7 @@ func TestScenario39AwayThroughRotations(t *testing.T) {
 		founder, away := newPerson(t, "Ada"), newPerson(t, "Bea")
 		root, err := genesis.Found(t.Context(), rand.Reader, time.Unix(1_800_000_000, 0), genesis.Founding{
 			Title: "Film", Policy: genesis.DefaultPolicy(), Identity: founder.cert, Device: founder.device,
-			Ceremony: genesis.Ceremony{Threshold: 2, Custodians: []genesis.Custodian{&shelf{label: "one"}, &shelf{label: "two"}}},
+			Ceremony: genesis.Ceremony{Threshold: 2, Custodians: []genesis.Custodian{custodian.KeyStore(memory.New()), custodian.KeyStore(memory.New())}},
 		})
 		if err != nil {
 			t.Fatal(err)

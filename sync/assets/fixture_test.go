@@ -16,6 +16,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/studio-whip/collab/genesis"
+	"github.com/studio-whip/collab/genesis/custodian"
 	"github.com/studio-whip/collab/governance"
 	"github.com/studio-whip/collab/identity"
 	"github.com/studio-whip/collab/internal/p2p"
@@ -23,6 +24,7 @@ import (
 	"github.com/studio-whip/collab/internal/testbed/devicekeys"
 	"github.com/studio-whip/collab/internal/wire"
 	"github.com/studio-whip/collab/invite"
+	"github.com/studio-whip/collab/keystore/memory"
 	"github.com/studio-whip/collab/sync/journal"
 	"github.com/studio-whip/collab/sync/membership"
 )
@@ -189,41 +191,11 @@ func (r *room) joinAs(n *node, role governance.Role) *room {
 	return n.furnish(st, p)
 }
 
-// shelfOfShares is a custodian in memory.
-type shelfOfShares struct {
-	label string
-	kept  map[genesis.ShareRef][]byte
-}
-
-func newCustodian(label string) *shelfOfShares {
-	return &shelfOfShares{label, map[genesis.ShareRef][]byte{}}
-}
-
-func (s *shelfOfShares) Label() string { return s.label }
-
-func (s *shelfOfShares) Keep(_ context.Context, ref genesis.ShareRef, share []byte) error {
-	s.kept[ref] = bytes.Clone(share)
-	return nil
-}
-
-func (s *shelfOfShares) Recall(_ context.Context, ref genesis.ShareRef) ([]byte, error) {
-	share, ok := s.kept[ref]
-	if !ok {
-		return nil, genesis.ErrNoShare
-	}
-	return bytes.Clone(share), nil
-}
-
-func (s *shelfOfShares) Forget(_ context.Context, ref genesis.ShareRef) error {
-	delete(s.kept, ref)
-	return nil
-}
-
 func newRoot(t testing.TB, founder membership.Self) *genesis.Root {
 	t.Helper()
 	root, err := genesis.Found(context.Background(), rand.Reader, time.Now(), genesis.Founding{
 		Title: "My film", Policy: genesis.DefaultPolicy(), Identity: founder.Identity, Device: founder.Device,
-		Ceremony: genesis.Ceremony{Threshold: 2, Custodians: []genesis.Custodian{newCustodian("a"), newCustodian("b")}},
+		Ceremony: genesis.Ceremony{Threshold: 2, Custodians: []genesis.Custodian{custodian.KeyStore(memory.New()), custodian.KeyStore(memory.New())}},
 	})
 	must(t, err)
 	return root

@@ -16,12 +16,14 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/studio-whip/collab/genesis"
+	"github.com/studio-whip/collab/genesis/custodian"
 	"github.com/studio-whip/collab/governance"
 	"github.com/studio-whip/collab/governance/epoch"
 	"github.com/studio-whip/collab/identity"
 	"github.com/studio-whip/collab/internal/p2p"
 	"github.com/studio-whip/collab/internal/testbed/devicekeys"
 	"github.com/studio-whip/collab/internal/wire"
+	"github.com/studio-whip/collab/keystore/memory"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -44,7 +46,7 @@ var crowd = sync.OnceValues(func() (states []*governance.State, err error) {
 	}
 	root, err := genesis.Found(context.Background(), rand.Reader, time.Now(), genesis.Founding{
 		Title: "My film", Policy: genesis.DefaultPolicy(), Identity: ada.id, Device: ada.device,
-		Ceremony: genesis.Ceremony{Threshold: 2, Custodians: []genesis.Custodian{shelf{"a": nil}, shelf{"b": nil}}},
+		Ceremony: genesis.Ceremony{Threshold: 2, Custodians: []genesis.Custodian{custodian.KeyStore(memory.New()), custodian.KeyStore(memory.New())}},
 	})
 	if err != nil {
 		return nil, err
@@ -90,36 +92,6 @@ func newPerson(n int) (p person, err error) {
 		p.device, err = identity.NewDeviceCert(ik, p.id.Member(), p.keys, 30)
 	}
 	return p, err
-}
-
-// shelf is a custodian in memory, by its label and what it keeps.
-type shelf map[string][]byte
-
-func (s shelf) Label() string {
-	for label := range s {
-		if len(label) == 1 {
-			return label
-		}
-	}
-	return ""
-}
-
-func (s shelf) Keep(_ context.Context, ref genesis.ShareRef, share []byte) error {
-	s[fmt.Sprint(ref)] = bytes.Clone(share)
-	return nil
-}
-
-func (s shelf) Recall(_ context.Context, ref genesis.ShareRef) ([]byte, error) {
-	share, ok := s[fmt.Sprint(ref)]
-	if !ok {
-		return nil, genesis.ErrNoShare
-	}
-	return bytes.Clone(share), nil
-}
-
-func (s shelf) Forget(_ context.Context, ref genesis.ShareRef) error {
-	delete(s, fmt.Sprint(ref))
-	return nil
 }
 
 // devices lists a roster's devices by their identifiers.

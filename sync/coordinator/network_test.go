@@ -11,6 +11,7 @@ import (
 
 	"github.com/studio-whip/collab/crdt"
 	"github.com/studio-whip/collab/genesis"
+	"github.com/studio-whip/collab/genesis/custodian"
 	"github.com/studio-whip/collab/identity"
 	"github.com/studio-whip/collab/internal/p2p"
 	"github.com/studio-whip/collab/internal/store"
@@ -18,6 +19,7 @@ import (
 	"github.com/studio-whip/collab/internal/testbed/devicekeys"
 	"github.com/studio-whip/collab/internal/wire"
 	"github.com/studio-whip/collab/invite"
+	"github.com/studio-whip/collab/keystore/memory"
 	"github.com/studio-whip/collab/sync/foundation"
 	"github.com/studio-whip/collab/sync/journal"
 	"github.com/studio-whip/collab/sync/membership"
@@ -153,7 +155,7 @@ func TestOverTheNetwork(t *testing.T) {
 	anna, berta := newNode(t, "anna"), newNode(t, "berta")
 	root, err := genesis.Found(t.Context(), rand.Reader, time.Now(), genesis.Founding{
 		Title: "My film", Policy: genesis.DefaultPolicy(), Identity: anna.self.Identity, Device: anna.self.Device,
-		Ceremony: genesis.Ceremony{Threshold: 2, Custodians: []genesis.Custodian{shelf{"a": nil}, shelf{"b": nil}}},
+		Ceremony: genesis.Ceremony{Threshold: 2, Custodians: []genesis.Custodian{custodian.KeyStore(memory.New()), custodian.KeyStore(memory.New())}},
 	})
 	must(t, err)
 	p, err := anna.reg.Found(t.Context(), membership.Config{Store: anna.st}, root)

@@ -13,12 +13,14 @@ import (
 	"github.com/studio-whip/collab/crdt"
 	"github.com/studio-whip/collab/crypto/sign"
 	"github.com/studio-whip/collab/genesis"
+	"github.com/studio-whip/collab/genesis/custodian"
 	"github.com/studio-whip/collab/governance"
 	"github.com/studio-whip/collab/governance/epoch"
 	"github.com/studio-whip/collab/identity"
 	"github.com/studio-whip/collab/internal/store"
 	"github.com/studio-whip/collab/internal/testbed/devicekeys"
 	"github.com/studio-whip/collab/internal/wire"
+	"github.com/studio-whip/collab/keystore/memory"
 	"github.com/studio-whip/collab/sync/envelope"
 )
 
@@ -81,29 +83,6 @@ type kit struct {
 	record []byte
 }
 
-// shelf keeps shares in memory, for the founding ceremony.
-type shelf struct {
-	label string
-	kept  map[genesis.ShareRef][]byte
-}
-
-func (s *shelf) Label() string { return s.label }
-func (s *shelf) Keep(_ context.Context, ref genesis.ShareRef, share []byte) error {
-	s.kept[ref] = bytes.Clone(share)
-	return nil
-}
-func (s *shelf) Recall(_ context.Context, ref genesis.ShareRef) ([]byte, error) {
-	share, ok := s.kept[ref]
-	if !ok {
-		return nil, genesis.ErrNoShare
-	}
-	return bytes.Clone(share), nil
-}
-func (s *shelf) Forget(_ context.Context, ref genesis.ShareRef) error {
-	delete(s.kept, ref)
-	return nil
-}
-
 // team is a project with its people. Governance events are real; who holds which of them is up to the test.
 type team struct {
 	t      testing.TB
@@ -118,7 +97,7 @@ type team struct {
 func newTeam(t testing.TB) *team {
 	t.Helper()
 	w := &team{t: t, ada: newPerson(t, "Ada"), keys: map[governance.EpochID][32]byte{}}
-	a, b := &shelf{"a", map[genesis.ShareRef][]byte{}}, &shelf{"b", map[genesis.ShareRef][]byte{}}
+	a, b := custodian.KeyStore(memory.New()), custodian.KeyStore(memory.New())
 	var err error
 	w.root, err = genesis.Found(t.Context(), rand.Reader, testTime, genesis.Founding{
 		Title: "Film", Policy: genesis.DefaultPolicy(), Identity: w.ada.id, Device: w.ada.dev,

@@ -15,12 +15,14 @@ import (
 
 	"github.com/studio-whip/collab/crdt"
 	"github.com/studio-whip/collab/genesis"
+	"github.com/studio-whip/collab/genesis/custodian"
 	"github.com/studio-whip/collab/governance"
 	"github.com/studio-whip/collab/governance/epoch"
 	"github.com/studio-whip/collab/identity"
 	"github.com/studio-whip/collab/internal/store"
 	"github.com/studio-whip/collab/internal/testbed/devicekeys"
 	"github.com/studio-whip/collab/internal/wire"
+	"github.com/studio-whip/collab/keystore/memory"
 	"github.com/studio-whip/collab/sync/envelope"
 	"github.com/studio-whip/collab/sync/journal"
 )
@@ -60,36 +62,11 @@ func newPerson(t testing.TB, name string) *person {
 
 func (p *person) peer() peer.ID { return peer.ID(identity.PeerIDBytes(p.dev.Peer)) }
 
-// shelf is a custodian in memory.
-type shelf struct {
-	label string
-	kept  map[genesis.ShareRef][]byte
-}
-
-func newShelf(label string) *shelf { return &shelf{label, map[genesis.ShareRef][]byte{}} }
-
-func (s *shelf) Label() string { return s.label }
-func (s *shelf) Keep(_ context.Context, ref genesis.ShareRef, share []byte) error {
-	s.kept[ref] = bytes.Clone(share)
-	return nil
-}
-func (s *shelf) Recall(_ context.Context, ref genesis.ShareRef) ([]byte, error) {
-	share, ok := s.kept[ref]
-	if !ok {
-		return nil, genesis.ErrNoShare
-	}
-	return bytes.Clone(share), nil
-}
-func (s *shelf) Forget(_ context.Context, ref genesis.ShareRef) error {
-	delete(s.kept, ref)
-	return nil
-}
-
 func newRoot(t testing.TB, founder *person) *genesis.Root {
 	t.Helper()
 	root, err := genesis.Found(t.Context(), rand.Reader, testTime, genesis.Founding{
 		Title: "Film", Policy: genesis.DefaultPolicy(), Identity: founder.id, Device: founder.dev,
-		Ceremony: genesis.Ceremony{Threshold: 2, Custodians: []genesis.Custodian{newShelf("a"), newShelf("b")}},
+		Ceremony: genesis.Ceremony{Threshold: 2, Custodians: []genesis.Custodian{custodian.KeyStore(memory.New()), custodian.KeyStore(memory.New())}},
 	})
 	if err != nil {
 		t.Fatal(err)

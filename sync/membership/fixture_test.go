@@ -13,6 +13,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/studio-whip/collab/genesis"
+	"github.com/studio-whip/collab/genesis/custodian"
 	"github.com/studio-whip/collab/governance"
 	"github.com/studio-whip/collab/identity"
 	"github.com/studio-whip/collab/internal/p2p"
@@ -174,30 +175,11 @@ func timeout(t testing.TB) context.Context {
 	return ctx
 }
 
-// shelf is a custodian in memory.
-type shelf struct {
-	label string
-	share []byte
-}
-
-func (s *shelf) Label() string { return s.label }
-func (s *shelf) Keep(_ context.Context, _ genesis.ShareRef, share []byte) error {
-	s.share = bytes.Clone(share)
-	return nil
-}
-func (s *shelf) Recall(context.Context, genesis.ShareRef) ([]byte, error) {
-	if s.share == nil {
-		return nil, genesis.ErrNoShare
-	}
-	return bytes.Clone(s.share), nil
-}
-func (s *shelf) Forget(context.Context, genesis.ShareRef) error { s.share = nil; return nil }
-
 func newRoot(t testing.TB, founder Self, policy genesis.Policy) *genesis.Root {
 	t.Helper()
 	root, err := genesis.Found(context.Background(), rand.Reader, time.Now(), genesis.Founding{
 		Title: "My film", Policy: policy, Identity: founder.Identity, Device: founder.Device,
-		Ceremony: genesis.Ceremony{Threshold: 2, Custodians: []genesis.Custodian{&shelf{label: "a"}, &shelf{label: "b"}}},
+		Ceremony: genesis.Ceremony{Threshold: 2, Custodians: []genesis.Custodian{custodian.KeyStore(memory.New()), custodian.KeyStore(memory.New())}},
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -2,42 +2,21 @@ package forge_test
 
 import (
 	"bytes"
-	"context"
 	"crypto/rand"
 	"errors"
 	"testing"
 	"time"
 
 	"github.com/studio-whip/collab/genesis"
+	"github.com/studio-whip/collab/genesis/custodian"
 	"github.com/studio-whip/collab/governance"
 	"github.com/studio-whip/collab/governance/epoch"
 	"github.com/studio-whip/collab/identity"
 	"github.com/studio-whip/collab/internal/testbed/devicekeys"
 	"github.com/studio-whip/collab/internal/testbed/forge"
 	"github.com/studio-whip/collab/internal/wire"
+	"github.com/studio-whip/collab/keystore/memory"
 )
-
-// shelf is a custodian in memory.
-type shelf struct {
-	label string
-	share []byte
-}
-
-func (s *shelf) Label() string { return s.label }
-
-func (s *shelf) Keep(_ context.Context, _ genesis.ShareRef, share []byte) error {
-	s.share = bytes.Clone(share)
-	return nil
-}
-
-func (s *shelf) Recall(context.Context, genesis.ShareRef) ([]byte, error) {
-	if s.share == nil {
-		return nil, genesis.ErrNoShare
-	}
-	return bytes.Clone(s.share), nil
-}
-
-func (s *shelf) Forget(context.Context, genesis.ShareRef) error { s.share = nil; return nil }
 
 // project founds one, of which seed's person is the founder.
 func project(t *testing.T, seed byte) (*governance.Log, governance.Author) {
@@ -54,7 +33,7 @@ func project(t *testing.T, seed byte) (*governance.Log, governance.Author) {
 	}
 	root, err := genesis.Found(t.Context(), rand.Reader, time.Now(), genesis.Founding{
 		Title: "My film", Policy: genesis.DefaultPolicy(), Identity: person, Device: device,
-		Ceremony: genesis.Ceremony{Threshold: 2, Custodians: []genesis.Custodian{&shelf{label: "a"}, &shelf{label: "b"}}},
+		Ceremony: genesis.Ceremony{Threshold: 2, Custodians: []genesis.Custodian{custodian.KeyStore(memory.New()), custodian.KeyStore(memory.New())}},
 	})
 	if err != nil {
 		t.Fatal(err)
