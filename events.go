@@ -44,9 +44,12 @@ type (
 		From, To RootID
 		Version  uint32
 	}
-	// ProposalChanged says that something was proposed, or that others have signed it or voted on it. Proposals that are no more are told of
-	// by what they became.
-	ProposalChanged struct{ Proposal Proposal }
+	// ProposalChanged says that something was proposed, that others have signed it or voted on it, or, with Gone, that it is open
+	// no more: it came about, was taken back or overtaken, or its time was over when something else changed.
+	ProposalChanged struct {
+		Proposal Proposal // as it was, if Gone
+		Gone     bool
+	}
 	// SecurityAlert is something a person should look at.
 	SecurityAlert struct {
 		Kind   AlertKind
@@ -144,8 +147,29 @@ func newEvents(missed func(uint64)) *feed.Feed[Event] {
 				return struct{ path, of string }{e.Path, "progress"}, true
 			case StatusChanged:
 				return "status", true
+			case MemberChanged:
+				return struct {
+					who MemberID
+					of  string
+				}{e.Member.ID, "member"}, true
+			case QuarantineChanged:
+				return struct {
+					who MemberID
+					of  string
+				}{e.Member, "quarantine"}, true
+			case ProposalChanged:
+				return e.Proposal.ID, true
+			case SecurityAlert:
+				return e, true // the same one said twice
 			}
 			return nil, false
+		},
+		Keep: func(e Event) bool {
+			switch e.(type) {
+			case PeerRejected, PeerChanged, DocChanged, AssetChanged, AssetProgress, Message: // others send them at will
+				return false
+			}
+			return true
 		},
 		Missed: func(n uint64) Event {
 			missed(n)
@@ -155,8 +179,10 @@ func newEvents(missed func(uint64)) *feed.Feed[Event] {
 }
 
 // Events returns a channel of all events from now on, closed when ctx ends or the session does; cancel ctx when you
-// stop reading. It never blocks the session: the queue holds 256; PeerChanged, DocChanged, AssetChanged, AssetProgress and StatusChanged merge (the latest wins), others drop
-// oldest-first behind one [Missed].
+// stop reading. It never blocks the session: the queue holds 256. Of what has a present state (all but PeerRejected, RootChanged,
+// StoreChanged and Message) only the latest waits, and an alert is told once. When the queue is full the oldest are dropped, and one
+// [Missed] tells how many: first what others can send at will, as messages, refusals and edits, and only if nothing of that
+// waits what was decided about members, proposals and the root, and alerts.
 func (s *Session) Events(ctx context.Context) <-chan Event { return s.events.Subscribe(ctx) }
 
 // Subscribe is [Session.Events] for one type of event. A slow subscriber misses events in silence; subscribe to

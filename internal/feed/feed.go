@@ -1,8 +1,9 @@
 // Package feed hands events to subscribers that may be slow without ever making the sender wait.
 //
 // Every subscriber has its own bounded queue. An event whose key equals that of one still waiting replaces it in
-// place, so the subscriber sees the latest value once; when the queue is full the oldest event is dropped, and the
-// subscriber is told in one Missed event how many. Events are hints: what must not be lost is state, to be read.
+// place, so the subscriber sees the latest value once; when the queue is full the oldest event is dropped, of those first that
+// are not to be kept, and the subscriber is told in one Missed event how many. Events are hints: what must not be lost is
+// state, to be read.
 package feed
 
 import (
@@ -20,6 +21,9 @@ type Options[T any] struct {
 	// Key names what an event is about; a later event with an equal key (compared by ==) replaces an earlier one
 	// that still waits, if merge is true. Nil means that no events merge.
 	Key func(T) (key any, merge bool)
+	// Keep says that an event is dropped only when nothing but such events waits, so that what strangers can send at will
+	// does not push it out. Nil means that all are alike.
+	Keep func(T) bool
 	// Missed makes the event that stands for n dropped ones. Nil means that they are dropped silently.
 	Missed func(n uint64) T
 }
@@ -52,6 +56,9 @@ func (f *Feed[T]) Send(v T) {
 	it := &item[T]{value: v}
 	if f.options.Key != nil {
 		it.key, it.merge = f.options.Key(v)
+	}
+	if f.options.Keep != nil {
+		it.keep = f.options.Keep(v)
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -157,7 +164,8 @@ func (f *Feed[T]) empty(s *subscriber[T]) bool {
 	return len(s.queue) == 0 && s.missed == 0
 }
 
-// next takes the event that s is to see now. What was dropped is always older than what waits, so it comes first.
+// next takes the event that s is to see now. What was dropped is told first: without Keep all of it
+// is older than what waits.
 func (f *Feed[T]) next(s *subscriber[T]) (v T, ok bool) {
 	f.mu.Lock()
 	missed := s.missed

@@ -24,9 +24,13 @@ func options(size int) Options[event] {
 	return Options[event]{
 		Size:   size,
 		Key:    func(e event) (any, bool) { return e.subject, e.subject != 0 },
+		Keep:   kept,
 		Missed: func(n uint64) event { return event{missed: n} },
 	}
 }
+
+// kept says which events are dropped last.
+func kept(e event) bool { return e.subject == 3 || e.subject == 0 && e.value >= 1000 }
 
 func plain(v int) event { return event{value: v} }
 
@@ -137,6 +141,34 @@ func TestMissed(t *testing.T) {
 		f.Send(plain(10))
 		if got := take(t, c, 1); got[0] != plain(10) {
 			t.Errorf("afterwards: %v", got)
+		}
+	})
+}
+
+// What is to be kept outlives a flood of what is not, and pushes that out.
+func TestKeep(t *testing.T) {
+	withBusyReader(t, 3, func(f *Feed[event], c <-chan event) {
+		f.Send(plain(1000))
+		f.Send(plain(1))
+		f.Send(event{subject: 3, value: 1})
+		for i := range 10 {
+			f.Send(plain(i))
+		}
+		f.Send(plain(1001))
+		f.Send(plain(5)) // nothing that it could push out waits
+		f.Send(event{subject: 3, value: 2})
+		want := []event{plain(-1), {missed: 12}, plain(1000), {subject: 3, value: 2}, plain(1001)}
+		if got := take(t, c, 5); !slices.Equal(got, want) {
+			t.Errorf("got %v; want %v", got, want)
+		}
+		f.Send(plain(-1))
+		synctest.Wait()
+		for i := range 5 {
+			f.Send(plain(1000 + i))
+		}
+		want = []event{plain(-1), {missed: 2}, plain(1002), plain(1003), plain(1004)}
+		if got := take(t, c, 5); !slices.Equal(got, want) {
+			t.Errorf("among each other: got %v; want %v", got, want)
 		}
 	})
 }
@@ -270,7 +302,8 @@ func (m *model) send(e event) {
 	}
 	m.queue = append(m.queue, e)
 	if len(m.queue) > m.size {
-		m.queue = m.queue[1:]
+		i := max(0, slices.IndexFunc(m.queue, func(q event) bool { return !kept(q) }))
+		m.queue = slices.Delete(m.queue, i, i+1)
 		m.missed++
 	}
 }
@@ -297,8 +330,8 @@ func TestAgainstModel(t *testing.T) {
 		f, m := New(options(size)), &model{size: size}
 		for step := range 200 {
 			if r.IntN(3) > 0 {
-				e := event{subject: r.IntN(4), value: step}
-				it := item[event]{value: e}
+				e := event{subject: r.IntN(4), value: step + 1000*r.IntN(2)}
+				it := item[event]{value: e, keep: kept(e)}
 				it.key, it.merge = f.options.Key(e)
 				s.push(it, size)
 				m.send(e)

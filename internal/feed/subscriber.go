@@ -1,10 +1,13 @@
 package feed
 
+import "slices"
+
 // item is one waiting event.
 type item[T any] struct {
 	value T
 	key   any
 	merge bool
+	keep  bool
 }
 
 // subscriber is one receiver's queue; the feed's mutex guards it.
@@ -23,8 +26,10 @@ func (s *subscriber[T]) push(it item[T], size int) {
 		}
 	}
 	if len(s.queue) == size {
-		s.pop()
 		s.missed++
+		if !s.makeRoom(it.keep) {
+			return
+		}
 	}
 	s.queue = append(s.queue, &it)
 	if it.merge {
@@ -34,6 +39,20 @@ func (s *subscriber[T]) push(it item[T], size int) {
 	case s.wake <- struct{}{}:
 	default:
 	}
+}
+
+// makeRoom drops the oldest event that is not to be kept, for want of one the oldest of all if the new one is to be kept.
+func (s *subscriber[T]) makeRoom(keep bool) bool {
+	i := slices.IndexFunc(s.queue, func(it *item[T]) bool { return !it.keep })
+	if i < 0 && !keep {
+		return false
+	}
+	i = max(i, 0)
+	if it := s.queue[i]; it.merge {
+		delete(s.waiting, it.key)
+	}
+	s.queue = slices.Delete(s.queue, i, i+1)
+	return true
 }
 
 func (s *subscriber[T]) pop() (v T, ok bool) {
