@@ -19,9 +19,20 @@ func (s *Session) act(ctx context.Context, doing string, kind governance.Kind, b
 		return s.denied(doing, err)
 	}
 	if !id.IsZero() {
-		return &PendingError{Proposal: ProposalID(id)}
+		return s.pending(ProposalID(id))
 	}
 	return nil
+}
+
+// pending says for how many others a proposal waits.
+func (s *Session) pending(id ProposalID) error {
+	e := &PendingError{Proposal: id}
+	for _, p := range s.proposals() {
+		if p.ID == id {
+			e.Needed = p.Needed
+		}
+	}
+	return e
 }
 
 // actProposals are the acts that several managers, or several holders of the root, must sign.
@@ -83,7 +94,8 @@ func (s *Session) Late() []EventID { return s.membership.Late() }
 
 // Endorse brings acts of [Session.Late] back, at most 16, as if this device's owner made them now. What names a manager
 // needs as many managers as ever: *[PendingError] says that it waits for others. It fails with *[DeniedError], and [ErrDenied],
-// if one of them cannot be brought back, or with [ErrUnreachable].
+// if one of them cannot be brought back, with [ErrNoChange] if none is named, with [ErrTooLarge] if too many are, or with
+// [ErrUnreachable].
 func (s *Session) Endorse(ctx context.Context, events ...EventID) error {
 	if err := s.alive(); err != nil {
 		return err
@@ -96,8 +108,11 @@ func (s *Session) Endorse(ctx context.Context, events ...EventID) error {
 }
 
 func endorsement(events []EventID) (*governance.Endorse, error) {
-	if len(events) == 0 || len(events) > governance.MaxEndorsed {
-		return nil, fmt.Errorf("%d events; name between 1 and %d", len(events), governance.MaxEndorsed)
+	switch {
+	case len(events) == 0:
+		return nil, fmt.Errorf("%w: no event is named", ErrNoChange)
+	case len(events) > governance.MaxEndorsed:
+		return nil, fmt.Errorf("%w: %d events, at most %d at a time", ErrTooLarge, len(events), governance.MaxEndorsed)
 	}
 	return &governance.Endorse{Events: wire.SortIDs(slices.Clone(events))}, nil
 }

@@ -17,11 +17,19 @@ type Authority struct {
 	session *Session
 }
 
-// PendingError says that an act was proposed and waits for others to agree, or to sign it: see [Session.Vote].
-type PendingError struct{ Proposal ProposalID }
+// PendingError says that an act was proposed and waits for others to agree, or to sign it: see [Session.Vote]. It is no
+// refusal, and no [ErrDenied].
+type PendingError struct {
+	Proposal ProposalID
+	Needed   int // as [Proposal].Needed was when it was proposed
+}
 
 func (e *PendingError) Error() string {
-	return fmt.Sprintf("collab: proposed as %x; it waits for others to sign", e.Proposal[:4])
+	s := fmt.Sprintf("collab: proposed as %x; it waits for others to sign", e.Proposal[:4])
+	if e.Needed > 0 {
+		s += fmt.Sprintf(", %d more", e.Needed)
+	}
+	return s + "; they see it in Session.Proposals and answer with Session.Vote"
 }
 
 // Team is the ceremony of a root with several holders, threshold of whom must sign. Each keeps a key of their own: they
@@ -85,7 +93,7 @@ func (a *Authority) Migrate(ctx context.Context, next Ceremony) error {
 		return wrap(doing, err)
 	}
 	if root := s.membership.Root(); root.ID != id {
-		return &PendingError{Proposal: ProposalID(id)}
+		return s.pending(ProposalID(id))
 	}
 	return s.spreadRecords(ctx, next.Custodians)
 }

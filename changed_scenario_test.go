@@ -2,6 +2,7 @@ package collab
 
 import (
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/studio-whip/collab/governance"
@@ -155,4 +156,45 @@ func TestSuspendedDevice(t *testing.T) {
 	until(t, "it is lifted everywhere", func() bool { return !suspended(ada) && !suspended(bob) && !suspended(cleo) })
 	bob.write(t, "Bob goes on. ")
 	agree(t, x...)
+}
+
+// A manager's device that is suspended is told why it has no say, whatever it tries.
+func TestSuspendedManagerIsRefused(t *testing.T) {
+	x := troupe(t, "Ada", "Bob", "Cleo")
+	ada, bob, cleo := x[0], x[1], x[2]
+	ctx := t.Context()
+	if err := ada.s.SetRole(ctx, bob.me(), RoleManager); err != nil {
+		t.Fatal(err)
+	}
+	role(t, bob.me(), RoleManager, x...)
+	promote(t, cleo.me(), ada, bob)
+	role(t, cleo.me(), RoleManager, x...)
+	pending := new(PendingError)
+	if err := ada.s.Revoke(ctx, cleo.me(), "why"); !errors.As(err, &pending) {
+		t.Fatal(err)
+	}
+	until(t, "Bob is asked", func() bool { return len(bob.s.proposals()) == 1 })
+	one, _ := bob.forges(governance.KindChainOpen, governance.ChainOpen{ChainNo: 1}, func(a *forge.Act) {
+		a.Edit = func(c *forge.Core) { at := uint64(1); c.THint = &at }
+	})
+	two, _ := bob.forges(governance.KindChainOpen, governance.ChainOpen{ChainNo: 1}, func(a *forge.Act) {
+		a.Edit = func(c *forge.Core) { at := uint64(2); c.THint = &at }
+	})
+	bob.brings(t, ada, one)
+	bob.brings(t, ada, two)
+	until(t, "Bob's device is suspended", func() bool {
+		d, _ := bob.s.membership.State().Device(bob.self.Device.ID)
+		return d.Suspended
+	})
+	_, invites := bob.s.Invite(ctx, InviteOptions{})
+	for what, err := range map[string]error{
+		"invites": invites, "votes": bob.s.Vote(ctx, pending.Proposal, true),
+		"lifts it himself": bob.s.LiftSuspension(ctx, bob.self.Device.ID),
+	} {
+		denied := new(DeniedError)
+		if !errors.Is(err, ErrDenied) || !errors.As(err, &denied) || denied.Reason != governance.ReasonEquivocation ||
+			!strings.Contains(err.Error(), "a manager who lifts the suspension") {
+			t.Errorf("he %s: %v", what, err)
+		}
+	}
 }

@@ -20,15 +20,16 @@ const (
 )
 
 // Invite returns a code that lets its holder in, by default once, as an editor, within 72 hours. Whoever holds the code
-// can use it: send it by a way that you trust, and log it nowhere. Only managers invite; others get [ErrDenied].
+// can use it: send it by a way that you trust, and log it nowhere. Only managers invite; others get *[DeniedError], and
+// [ErrDenied].
 //
 // The code names this device's addresses, so this node must be running and reachable when it is used.
 func (s *Session) Invite(ctx context.Context, o InviteOptions) (code string, err error) {
 	if err := s.alive(); err != nil {
 		return "", err
 	}
-	if role := s.membership.State().Role(s.node.self.Device.Member); role < RoleManager {
-		return "", fmt.Errorf("%w: invite: your role is %s, inviting needs a manager", ErrDenied, role)
+	if err := s.mayInvite(); err != nil {
+		return "", wrap("invite", err)
 	}
 	if o.Role == governance.None {
 		o.Role = RoleEditor
@@ -52,6 +53,21 @@ func (s *Session) Invite(ctx context.Context, o InviteOptions) (code string, err
 		Role: o.Role, Expires: o.Expires, Uses: o.Uses, Approve: o.Approve, Compact: o.Compact,
 	})
 	return code, s.denied("invite", err)
+}
+
+// mayInvite says early what no option could change.
+func (s *Session) mayInvite() error {
+	st := s.membership.State()
+	denied := &DeniedError{Kind: governance.KindInviteCreate}
+	switch d, ok := st.Device(s.node.self.Device.ID); {
+	case st.Role(s.node.self.Device.Member) < RoleManager:
+		denied.Reason, denied.Role = governance.ReasonRole, RoleManager
+	case ok && d.Suspended:
+		denied.Reason = governance.ReasonEquivocation
+	default:
+		return nil
+	}
+	return denied
 }
 
 // CancelInvite makes a code worthless at every host that hears of it. Whoever was admitted by it stays. It fails with

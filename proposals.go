@@ -142,6 +142,11 @@ func (s *Session) tellProposals() {
 			s.events.Send(ProposalChanged{Proposal: p})
 		}
 	}
+	for id, was := range s.proposed {
+		if _, open := told[id]; !open {
+			s.events.Send(ProposalChanged{Proposal: was, Gone: true})
+		}
+	}
 	s.proposed = told
 }
 

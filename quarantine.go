@@ -60,14 +60,20 @@ func (s *Session) denied(doing string, err error) error {
 
 // electable says early that no vote could hold a member back.
 func (s *Session) electable(who MemberID) error {
-	if s.membership.State().Role(who) == governance.None {
-		return &DeniedError{Kind: governance.KindQuarantinePropose, Reason: governance.ReasonAbsent}
+	denied := &DeniedError{Kind: governance.KindQuarantinePropose}
+	switch {
+	case who == s.node.self.Device.Member:
+		denied.Reason = governance.ReasonSubject
+		return denied
+	case s.membership.State().Role(who) == governance.None:
+		denied.Reason = governance.ReasonAbsent
+		return denied
 	}
 	var voters []MemberID
 	var needed int
 	s.membership.View(func(log *governance.Log) { voters, needed = log.Electorate(who) })
 	if len(voters) < needed {
-		return fmt.Errorf("%w: %d may, and %d votes are needed; mute them on this device, or ask a manager", ErrNoQuorum, len(voters), needed)
+		return fmt.Errorf("%w: %d may, and %d votes are needed; mute them on this device, or ask another manager or the root's holders", ErrNoQuorum, len(voters), needed)
 	}
 	return nil
 }
@@ -88,7 +94,7 @@ func (s *Session) LiftQuarantine(ctx context.Context, who MemberID) error {
 		return s.denied(doing, err)
 	}
 	if left := s.ballots(who); len(left) > 0 {
-		return &PendingError{Proposal: liftID(left[0])}
+		return s.pending(liftID(left[0]))
 	}
 	return nil
 }
@@ -188,9 +194,11 @@ func (q quarantines) voteHold(ctx context.Context, b governance.Ballot, approve 
 
 // checkReason refuses a reason that no event takes.
 func checkReason(reason string) error {
-	err := wire.CheckText(reason, governance.MaxReason)
 	if len(reason) > governance.MaxReason {
-		err = fmt.Errorf("%w: the reason has %d bytes, at most %d are kept", ErrTooLarge, len(reason), governance.MaxReason)
+		return fmt.Errorf("%w: the reason has %d bytes, at most %d are kept", ErrTooLarge, len(reason), governance.MaxReason)
 	}
-	return err
+	if err := wire.CheckText(reason, governance.MaxReason); err != nil {
+		return fmt.Errorf("the reason is not kept, give one of plain UTF-8 text: %w", err)
+	}
+	return nil
 }

@@ -65,7 +65,7 @@ func (a *Authority) act(doing string, kind governance.Kind, body any, forbidden 
 	}
 	id, err := s.membership.ProposeAsRoot(s.node.life, kind, body, "", a)
 	if err == nil && !id.IsZero() {
-		return &PendingError{Proposal: ProposalID(id)}
+		return s.pending(ProposalID(id))
 	}
 	return s.denied(doing, err)
 }

@@ -367,7 +367,10 @@ func (p *Project) mayVote(o *openAct) error {
 	case o.draft != nil && !p.holdsRoot(p.self.Device.ID):
 		return &governance.DeniedError{Kind: o.Kind, Reason: governance.ReasonRootAct}
 	case !p.maySpeak(p.self.Device.ID, o.actRecord):
-		return &governance.DeniedError{Kind: o.Kind, Reason: governance.ReasonRole}
+		if d, ok := p.State().Device(p.self.Device.ID); ok && d.Suspended {
+			return &governance.DeniedError{Kind: o.Kind, Reason: governance.ReasonEquivocation}
+		}
+		return &governance.DeniedError{Kind: o.Kind, Reason: governance.ReasonRole, Role: governance.Manager}
 	case !slices.Contains(s.Members, p.self.Device.Member):
 		return &governance.DeniedError{Kind: o.Kind, Reason: governance.ReasonSubject}
 	}
