@@ -106,7 +106,8 @@ func LastGood(events ...EventID) RevocationOption {
 // If it is the owner of this node, the sessions end with [ErrRevoked], each once another member has taken the news; a project in
 // which nobody is reached goes on, and the error names it with [ErrUnreachable]: call again with the kit when somebody is there.
 //
-// It fails with [ErrKit] if it is no kit, or of nobody who is known here. Otherwise it has been done in every project that the
+// It fails with [ErrKit] if it is no kit, or of nobody who is known here, and with governance.ErrUnknownEvent if no project here
+// knows an event of [LastGood] as one of theirs; nothing has been done then. Otherwise it has been done in every project that the
 // error does not name; doing it again is harmless.
 func (n *Node) RevokeIdentity(ctx context.Context, kit io.Reader, opts ...RevocationOption) error {
 	const doing = "end an identity"
@@ -130,12 +131,32 @@ func (n *Node) RevokeIdentity(ctx context.Context, kit io.Reader, opts ...Revoca
 	if err != nil {
 		return n.wrap(doing, errors.Join(err, failed))
 	}
+	if failed == nil { // else an event may be in the project that could not be opened
+		if err := vouchable(sessions, who, o.lastGood); err != nil {
+			return n.wrap(doing, err)
+		}
+	}
 	for _, s := range sessions {
 		if err := s.endIdentity(ctx, who, sign, o.lastGood); err != nil {
 			failed = errors.Join(failed, fmt.Errorf("project %s: %w", s.ID().Short(), err))
 		}
 	}
 	return n.wrap(doing, failed)
+}
+
+// vouchable fails if an event is of no device of an identity in any project: the revocation cannot be made again with the
+// right one.
+func vouchable(sessions []*Session, who MemberID, events []EventID) error {
+	for _, id := range events {
+		known := slices.ContainsFunc(sessions, func(s *Session) bool {
+			good, _ := s.vouched(who, []EventID{id})
+			return len(good) > 0
+		})
+		if !known {
+			return fmt.Errorf("%w: %s, which is vouched for, as one of %s's; nothing was done", governance.ErrUnknownEvent, id.Short(), who.Short())
+		}
+	}
+	return nil
 }
 
 // everyProject returns the sessions of this node's projects, less those that have ended. What it opens for that giveBack

@@ -167,6 +167,14 @@ func TestScenario46CompromisedSince(t *testing.T) {
 		cleo.write(t, "The thief. ")
 		agree(t, x...)
 
+		for what, id := range map[string]EventID{
+			"an event that nobody knows": {1}, "somebody else's event": ada.lastOf(t, governance.KindAdmit, eve.me()),
+		} {
+			err := bob.RevokeIdentity(t.Context(), strings.NewReader(page), LastGood(last, id))
+			if !errors.Is(err, governance.ErrUnknownEvent) || cleo.s.Err() != nil {
+				t.Errorf("she vouches for %s: %v, %v", what, err, cleo.s.Err())
+			}
+		}
 		changes := Subscribe[MemberChanged](t.Context(), ada.s)
 		if err := bob.RevokeIdentity(t.Context(), strings.NewReader(page), LastGood(last)); err != nil {
 			t.Fatal(err)
