@@ -10,7 +10,7 @@ import (
 // member writes beside such text, the text is shown up to there, so that nobody else's work is lost from sight.
 //
 // Where the text disappears or comes back in great amounts documents are made anew, as after a removal. It fails with
-// [ErrDenied] for this device's owner and for who never was a member, with [ErrClosed] or [ErrRevoked].
+// [ErrDenied] for this device's owner and for who never was a member, with [ErrClosed], [ErrRevoked] or [ErrLeft].
 func (s *Session) Mute(ctx context.Context, who MemberID, on bool) error {
 	if err := s.alive(); err != nil {
 		return err

@@ -109,9 +109,9 @@ func (s *Session) proposals() []Proposal {
 // holds, of the one that he has offered, or of both. Such a signature is out once it is given: programs that keep to it heed that it is taken back, a changed one of
 // who proposed the act need not. Other proposals are signed by this device, and from is not looked at.
 //
-// It fails with [ErrNoProposal]; with [ErrDenied], and *[DeniedError], if the owner has no say in it, has signed another root
-// proposal that this one does not withdraw, or if who brought it is no member any more; with [ErrQuarantined]; or with
-// *[QuorumError].
+// It fails with [ErrNoProposal], also for one whose time is over or which was taken back; with [ErrDenied], which says what would
+// be needed, if the owner has no say in it or has signed another root proposal that this one does not withdraw, as a
+// *[DeniedError] unless it is of the root; with [ErrQuarantined]; or with *[QuorumError].
 func (s *Session) Vote(ctx context.Context, p ProposalID, approve bool, from ...Custodian) error {
 	if err := s.alive(); err != nil {
 		return err

@@ -89,6 +89,7 @@ func TestPending(t *testing.T) {
 	c := gather(t, "Bob", "Cleo", "Dan")
 	ctx := t.Context()
 	c.managers(t)
+	eve := c.admit(t, "Eve") // an editor
 	ada, bob, cleo, dan := c.sessions[0], c.sessions[1], c.sessions[2], c.sessions[3]
 	told := collab.Subscribe[collab.ProposalChanged](ctx, bob)
 	pending := new(collab.PendingError)
@@ -98,6 +99,9 @@ func TestPending(t *testing.T) {
 	}
 	proposal(t, cleo, pending.Proposal)
 	proposal(t, bob, pending.Proposal)
+	if err := eve.Vote(ctx, pending.Proposal, true); !errors.Is(err, collab.ErrNoProposal) { // whom it is not put to is not told of it
+		t.Errorf("an editor agrees: %v", err)
+	}
 	if err := ada.Vote(ctx, pending.Proposal, false); err != nil {
 		t.Fatal(err)
 	}
