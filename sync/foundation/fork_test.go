@@ -93,6 +93,35 @@ func TestFork(t *testing.T) {
 	}
 }
 
+// A member shows two devices different branches and is removed before they compare: the cut is at the same place for both, and
+// what they hold up to there is not the same. They find out when they meet next, whoever asks.
+func TestForkBelowACut(t *testing.T) {
+	for name, longer := range map[string]int{"as long": 0, "longer": 3} {
+		t.Run(name, func(t *testing.T) {
+			anna, berta, carl := trio(t)
+			carl.write("notes", "carl ")
+			for _, r := range []*room{anna, berta} {
+				r.meet(carl)
+				must(t, r.f.Sync(t.Context(), carl.device()))
+			}
+			chain := chainOf(t, anna, carl)
+			honest := anna.j.HeldTo(chain.Device, chain.ChainNo)
+			berta.accept(carl.copyOf("notes").edit("b", 2+longer))
+			anna.accept(carl.copyOf("notes").edit("a", 2))
+			anna.dismiss(carl)
+			berta.meet(anna)
+
+			must(t, berta.f.Sync(t.Context(), anna.device()))
+			for _, r := range []*room{anna, berta} {
+				if got := r.forkedAt(chain); got != honest+1 {
+					t.Errorf("%s sees the fork at %d, want %d", r.name, got, honest+1)
+				}
+			}
+			equal(t, []string{"notes"}, anna, berta)
+		})
+	}
+}
+
 // copied is the store of a device that was copied: it goes on writing a document where the original does, too.
 type copied struct {
 	*room

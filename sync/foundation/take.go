@@ -86,11 +86,12 @@ func (f *Foundation) lacking(theirs *frontier, forked map[chainKey]uint64) (out 
 			if p.Seq > after && (held < p.Seq || f.cfg.Journal.After(p.head()) != p.Seq) {
 				out = append(out, &want{chainKey: p.chain(), after: after, upTo: p.Seq, search: true})
 			}
-		case parts && p.Seq >= at, ends && held >= cut.Seq:
+		case parts && p.Seq >= at:
+		case held >= p.Seq && f.cfg.Journal.After(p.head()) != p.Seq: // also up to a cut, which both sides count up to
+			out = append(out, &want{chainKey: p.chain(), upTo: p.Seq, search: true})
+		case ends && held >= cut.Seq:
 		case held < p.Seq:
 			out = append(out, &want{chainKey: p.chain(), after: held, upTo: p.Seq})
-		case f.cfg.Journal.After(p.head()) != p.Seq:
-			out = append(out, &want{chainKey: p.chain(), upTo: p.Seq, search: true})
 		}
 	}
 	return out
