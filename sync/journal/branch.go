@@ -175,9 +175,9 @@ func (j *Journal) turn(c *chain, to *branch) {
 	c.branch = to
 	c.reached = j.reached(c, to)
 	c.limitID = wire.ID{}
-	key := c.key
+	key, now := c.key, currentRecord{to.no, c.newest()}
 	j.write(func(tx *store.Tx) error {
-		return errors.Join(put(tx, branchesMap, key.bytes(), currentRecord{to.no}), j.dropLocals(tx, key, place))
+		return errors.Join(put(tx, branchesMap, key.bytes(), now), j.dropLocals(tx, key, place))
 	})
 	for _, r := range j.replicas {
 		if x, in := r.spans[key]; in && (x.top >= place || x.skipped >= place) {
@@ -209,7 +209,7 @@ func parting(a, b []*branch) uint64 {
 }
 
 // part goes over to the branch that begins with an envelope in the place of one that is held: one that is known, or a new
-// one. It reports false if there is no room for it, or the envelopes bring nothing new.
+// one. It reports false if the envelopes bring nothing new.
 func (j *Journal) part(c *chain, envs []*envelope.Envelope) bool {
 	first, last := envs[0], envs[len(envs)-1]
 	for _, b := range c.branches {
@@ -224,10 +224,7 @@ func (j *Journal) part(c *chain, envs []*envelope.Envelope) bool {
 	if len(c.branches) == 0 {
 		c.branches = []*branch{c.branch}
 	}
-	if len(c.branches) >= MaxBranches && !j.forget(c) {
-		return false
-	}
-	b := &branch{no: c.branches[len(c.branches)-1].no + 1, from: first.Seq, head: first.Seq - 1}
+	b := &branch{no: c.newest() + 1, from: first.Seq, head: first.Seq - 1}
 	if b.head > 0 {
 		before, err := j.envelopeOn(c, c.branch, b.head)
 		if err != nil {
@@ -236,25 +233,98 @@ func (j *Journal) part(c *chain, envs []*envelope.Envelope) bool {
 		}
 		b.headID, b.heads = before.ID, before.GovHeads
 	}
-	b.on = c.at(c.branch, b.head).no
+	base := c.at(c.branch, b.head)
+	b.on = base.no
 	var err error
 	if b.signed, err = j.signedBefore(c, first.Seq); err != nil {
 		j.log.Warn("journal: branch of a chain", "err", err)
 		return false
 	}
+	c.last = b.no
+	if b.from > 1 && c.depth(base) >= MaxBranches {
+		if err := j.merge(c, b, base); err != nil {
+			j.log.Warn("journal: branch of a chain", "err", err)
+			return false
+		}
+	}
 	c.branches = append(c.branches, b)
 	key, stored := c.key, b.stored()
 	j.write(func(tx *store.Tx) error { return put(tx, branchesMap, branchKey(key, b.no), stored) })
 	j.turn(c, b)
+	for len(c.branches) > MaxBranches && j.forget(c) {
+	}
 	return true
 }
 
+// newest is the greatest number that a branch of the chain ever had: those that were forgotten are still named by documents.
+func (c *chain) newest() uint32 {
+	if n := len(c.branches); n > 0 {
+		return max(c.last, c.branches[n-1].no)
+	}
+	return c.last
+}
+
+// depth is how many branches have to stay if one stays: those before it, and the first.
+func (c *chain) depth(b *branch) int {
+	path := c.path(b)
+	if path[len(path)-1].no != 0 {
+		return len(path) + 1
+	}
+	return len(path)
+}
+
+// merge makes a new branch begin where the one begins that it parts from, with copies of what lies between: else whoever makes
+// branches on branches would leave no room for another.
+func (j *Journal) merge(c *chain, b, base *branch) error {
+	b.from, b.on = base.from, base.on
+	key, to, held := c.key, *b, c.branch.no
+	j.write(func(tx *store.Tx) error { return put(tx, branchesMap, key.bytes(), currentRecord{held, to.no}) }) // the number is used
+	for seq := b.from; seq <= b.head; {
+		var items []judged
+		sigs := map[uint64][]byte{}
+		for size := 0; seq <= b.head && envelope.FitsRun(len(items)+1, size); seq++ {
+			e, err := j.envelopeOn(c, base, seq)
+			if err != nil {
+				return err
+			}
+			items, size = append(items, judged{env: e}), size+e.Size()
+			if sig, ok, err := j.signatureAt(key, base, seq); err != nil {
+				return err
+			} else if ok {
+				sigs[seq] = sig
+			}
+		}
+		j.write(func(tx *store.Tx) error {
+			if err := storeEnvelopes(tx, key, &to, items); err != nil {
+				return err
+			}
+			for at, sig := range sigs {
+				if err := tx.Map(sigsMap(key, to.no)).Put(seqKey(at), sig); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	return nil
+}
+
+// signatureAt returns the signature that is stored of a branch's place; ok is false if there is none.
+func (j *Journal) signatureAt(key chainKey, b *branch, seq uint64) (sig []byte, ok bool, err error) {
+	err = j.store.View(func(tx *store.Tx) error {
+		sig, ok, err = tx.Map(sigsMap(key, b.no)).Get(seqKey(seq))
+		return err
+	})
+	return sig, ok, err
+}
+
 // forget drops the branch of a chain of which least is held, to make room. The first one, those that others part from, and
-// the held one stay.
+// the held one with what lies before it stay.
 func (j *Journal) forget(c *chain) bool {
 	var least *branch
+	path := c.path(c.branch)
 	for _, b := range c.branches {
-		needed := b.no == 0 || b == c.branch || slices.ContainsFunc(c.branches, func(o *branch) bool { return o.from > 1 && o.on == b.no })
+		needed := b.no == 0 || slices.Contains(path, b) || slices.ContainsFunc(c.branches, func(o *branch) bool { return o.from > 1 && o.on == b.no })
 		if !needed && (least == nil || cmp.Compare(b.head, least.head) < 0) {
 			least = b
 		}

@@ -31,6 +31,7 @@ type chain struct {
 
 	*branch            // the one that is held as the chain
 	branches []*branch // all, ascending by number, if there were ever several
+	last     uint32    // the greatest number that one of them ever had
 
 	limitID  wire.ID    // of envelope limit, if it is below head and has been looked up
 	limit    uint64     // by the present governance state and fork

@@ -207,7 +207,7 @@ func (j *Journal) loadBranches(tx *store.Tx) error {
 		if i < 0 {
 			return fmt.Errorf("journal: branch %d of chain %v is not stored", now.Branch, c.key)
 		}
-		c.branch = c.branches[i]
+		c.branch, c.last = c.branches[i], now.Last
 	}
 	return tx.Err()
 }

@@ -116,6 +116,7 @@ func (b *branch) stored() branchRecord { return branchRecord{From: b.from, On: b
 // currentRecord names the branch that a chain is held as.
 type currentRecord struct {
 	Branch uint32 `cbor:"1,keyasint"`
+	Last   uint32 `cbor:"2,keyasint,omitempty"` // the greatest number that a branch ever had; no other gets it
 }
 
 // forkRecord proves that a device wrote two envelopes of one place: two runs that begin there.
