@@ -24,10 +24,18 @@ type ancestor struct {
 // maxAncestors is how many envelopes lie between at most: those of a run but its last.
 const maxAncestors = 255
 
+// maxEnvelopeHeads is how many governance heads an envelope names. What repeats more, up to 255 times, is not worth reading.
+const maxEnvelopeHeads = 4
+
+var errManyHeads = fmt.Errorf("%w: an envelope of a proof names more than %d governance heads", ErrEvent, maxEnvelopeHeads)
+
 func parseMark(statement []byte) (e envelopeHeader, content wire.ID, err error) {
 	var mark envelopeMark
 	if err = wire.Unmarshal(statement, &mark, MaxEventCore); err == nil {
 		err = wire.Unmarshal(mark.Header, &e, MaxEventCore)
+	}
+	if err == nil && len(e.GovHeads) > maxEnvelopeHeads {
+		err = errManyHeads
 	}
 	return e, mark.Content, err
 }
@@ -106,6 +114,9 @@ func lengthen(top envelopeHeader, short [][]byte) (statement []byte, prev wire.I
 		var a ancestor
 		if err := wire.Unmarshal(raw, &a, MaxEventCore); err != nil {
 			return nil, prev, err
+		}
+		if a.Heads != nil && len(*a.Heads) > maxEnvelopeHeads {
+			return nil, prev, errManyHeads
 		}
 		if len(a.Epoch) > 1 {
 			return nil, prev, fmt.Errorf("%w: an envelope of a proof has several epochs", ErrEvent)

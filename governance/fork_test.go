@@ -77,6 +77,69 @@ func TestProofOfAFork(t *testing.T) {
 	}
 }
 
+// TestProofWithManyHeads: a proof is read before anybody's signature is looked at. Envelopes between its signed one and the place
+// that repeat thousands of governance heads, which no envelope has, would make that dear.
+func TestProofWithManyHeads(t *testing.T) {
+	tm := newTeam(t, 1)
+	branch := func(mark string, heads, between int) (out [][]byte) {
+		prev := wire.ID{}
+		for k := range between + 1 {
+			header := wire.Marshal(envelopeHeader{
+				Head: wire.NewHead(), Project: tm.root.Project, Kind: 2, Device: tm.person("E").device.ID,
+				Seq: uint64(k) + 1, Prev: prev, GovHeads: make([]EventID, heads),
+			})
+			s := wire.Marshal(envelopeMark{Header: header, Content: wire.ID{mark[0]}})
+			prev = derive.ID(string(sign.Envelope), s)
+			out = append(out, s)
+		}
+		return out
+	}
+	for heads, good := range map[int]bool{maxEnvelopeHeads: true, maxEnvelopeHeads + 1: false, 1300: false} {
+		if err := manyHeads(tm, branch("1", heads, maxAncestors), branch("2", 1, 0)).check(); good != (err == nil) || !good && !errors.Is(err, ErrEvent) {
+			t.Errorf("%d heads: %v", heads, err)
+		}
+	}
+	few, many := branch("1", 1, 1), branch("1", maxEnvelopeHeads+1, 0) // only in what lies between
+	top, _, err := parseMark(few[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	top.Prev = derive.ID(string(sign.Envelope), many[0])
+	few[0], few[1] = many[0], wire.Marshal(envelopeMark{Header: wire.Marshal(top), Content: wire.ID{1}})
+	if err := manyHeads(tm, few, branch("2", 1, 0)).check(); !errors.Is(err, ErrEvent) {
+		t.Errorf("many heads in between: %v", err)
+	}
+}
+
+// manyHeads is forkProof of envelopes with any number of heads: what lies between is written without looking at it.
+func manyHeads(tm *team, x, y [][]byte) *EquivocationProof {
+	if bytes.Compare(x[0], y[0]) > 0 {
+		x, y = y, x
+	}
+	half := func(branch [][]byte) []byte {
+		last := branch[len(branch)-1]
+		sigs := [][]byte{tm.person("E").keys.DK.Sign(sign.Envelope, last)}
+		headerOf := func(statement []byte) (h envelopeHeader, content wire.ID) {
+			var mark envelopeMark
+			if err := errors.Join(wire.Unmarshal(statement, &mark, MaxEventCore), wire.Unmarshal(mark.Header, &h, MaxEventCore)); err != nil {
+				tm.t.Fatal(err)
+			}
+			return h, mark.Content
+		}
+		after, _ := headerOf(last)
+		for k := len(branch) - 2; k >= 0; k-- {
+			h, content := headerOf(branch[k])
+			sigs = append(sigs, wire.Marshal(h.differs(after, content)))
+			after = h
+		}
+		if len(branch) > 1 {
+			sigs = append(sigs, after.Prev[:])
+		}
+		return wire.Marshal(wire.Signed{Core: last, Sigs: sigs})
+	}
+	return &EquivocationProof{A: half(x), B: half(y)}
+}
+
 // TestForkedChain: a proof ends a chain before its fork, the last FrontierExtend picks a branch, and nothing goes below
 // what is settled.
 func TestForkedChain(t *testing.T) {
