@@ -119,5 +119,7 @@ const (
 
 	checkpointLook  = time.Minute      // how often it is looked whether one is due,
 	proofRetry      = 10 * time.Second // after the proof of a fork could not be published
+	proofPause      = time.Minute      // before it is published that a chain parts further down than was proven; each time twice as long,
+	maxProofPauses  = 10               // up to so many times
 	checkpointRetry = 2 * time.Second  // and after one could not be made, at the earliest
 )

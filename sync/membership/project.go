@@ -63,7 +63,8 @@ type Project struct {
 	pointing   bool                      // a checkpoint is being made
 	signed     signedPoint
 
-	proving map[forkPlace]bool // tasks wait to publish that a chain is forked there
+	proving map[forkedChain]Fork // of each the lowest place known; tasks wait to publish its proof
+	proofs  map[forkedChain]int  // how often this device was about to
 
 	settling chan struct{} // holds a token when it is to be looked whether a checkpoint is due
 	tending  chan struct{} // holds a token when it is to be looked whether a KEM key is due
@@ -81,7 +82,7 @@ func (r *Registry) newProject(cfg Config, root *genesis.Root) *Project {
 		acts: map[ActID]*openAct{}, concluding: map[ActID]bool{}, cosigned: map[ActID]time.Time{},
 		waiting: map[identity.DeviceID]int{}, settling: make(chan struct{}, 1), tending: make(chan struct{}, 1),
 	}
-	p.proving = map[forkPlace]bool{}
+	p.proving, p.proofs = map[forkedChain]Fork{}, map[forkedChain]int{}
 	p.keys = newKeyring()
 	if p.boxKeys, p.failed = r.boxKeys.Project(context.Background(), p.id); p.failed != nil {
 		p.failed = fmt.Errorf("membership: %w", p.failed)
