@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"errors"
 	"slices"
 	"testing"
 
@@ -111,4 +112,50 @@ func TestManyBranches(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A branch was picked. That its device then signs another envelope for a place further down takes nothing away: the pick names
+// what lies before it, whether or not the lower fork is known to all.
+func TestForkBelowAPick(t *testing.T) {
+	w := newTeam(t)
+	w.begin()
+	ben := newPerson(t, "Ben")
+	w.admit(governance.Editor, ben)
+	writer := newForger(w.gov(ben), 0)
+	start := []*envelope.Envelope{writer.introduce()}
+	below := writer.twin().updates("!")
+	start = append(start, writer.update("-"))
+	picked, other := writer.twin().updates("1", "2"), writer.updates("a", "b")
+
+	g := w.gov(w.ada)
+	for _, raw := range pickOf(w, picked[:1], other[:1], picked[1]) {
+		w.events = append(w.events, raw)
+		g.learn(raw)
+	}
+	lower := g.propose(governance.KindEquivocationProof, proofOf(start[1:], below))
+	early, late := w.open(w.ada), w.open(w.ada)
+	for _, n := range []*node{early, late} {
+		n.take(n, append(start, picked...)...)
+	}
+	shown := func(when string) {
+		t.Helper()
+		for _, n := range []*node{early, late} {
+			n.settle()
+			if got, want := n.text("script"), "21-"; got != want {
+				t.Errorf("%s, %q is shown, want %q", when, got, want)
+			}
+		}
+	}
+	shown("picked")
+	if _, err := late.Accept(t.Context(), below[0], below[0].Device); !errors.Is(err, ErrFork) {
+		t.Fatal(err)
+	}
+	shown("with another envelope below at one of the two")
+	for _, n := range []*node{early, late} {
+		n.gov.learn(lower)
+		if c, ok := n.gov.log.State().Chain(below[0].Device, 0); !ok || c.Forked != 2 {
+			t.Fatalf("%+v", c)
+		}
+	}
+	shown("proven")
 }

@@ -107,7 +107,8 @@ func (r reading) endsOf(c *chain) (e ends) {
 	if ok = ok && settled.Seq >= at; ok {
 		e.aims = append(e.aims, settled)
 	}
-	if ends && at == opened.Forked && cut.Seq >= at && (!ok || cut.Seq > settled.Seq) {
+	// A pick also holds while a fork further down is not known to all: it names what lies before it.
+	if ends && opened.Forked > 0 && cut.Seq >= opened.Forked && (!ok || cut.Seq > settled.Seq) {
 		e.aims = append(e.aims, cut)
 	}
 	return e
