@@ -3,6 +3,7 @@ package foundation
 import (
 	"crypto/rand"
 	"fmt"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -119,6 +120,27 @@ func TestForkBelowACut(t *testing.T) {
 			}
 			equal(t, []string{"notes"}, anna, berta)
 		})
+	}
+}
+
+// What proves a fork is up to two large runs, and a member may fork many chains: they are not all read whenever two devices compare.
+func TestForksAreComparedWithoutRuns(t *testing.T) {
+	anna, berta, carl := trio(t)
+	carl.write("notes", "carl ")
+	for _, r := range []*room{anna, berta} {
+		r.meet(carl)
+		must(t, r.f.Sync(t.Context(), carl.device()))
+	}
+	const size = 900 << 10
+	anna.accept(branch(t, anna, carl, strings.Repeat("a", size), 1))
+	berta.accept(branch(t, berta, carl, strings.Repeat("b", size), 1))
+	must(t, anna.f.Sync(t.Context(), berta.device()))
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	found := len(anna.f.forks())
+	runtime.ReadMemStats(&after)
+	if taken := after.TotalAlloc - before.TotalAlloc; found != 1 || taken > size {
+		t.Errorf("%d forks, for which %d bytes were taken", found, taken)
 	}
 }
 

@@ -60,14 +60,13 @@ func (f *Foundation) giveProof(x *exchange, chain chainKey) error {
 	if err := f.permit(x); err != nil {
 		return err
 	}
-	for _, p := range f.forks() {
-		if p.chain() != chain {
-			continue
-		}
-		for _, run := range p.runs {
-			if err := x.send(run); err != nil {
-				return err
-			}
+	runs, err := f.cfg.Journal.EvidenceOf(chain.Device, chain.ChainNo)
+	if err != nil { // other chains may be well
+		f.log.Warn("foundation: evidence cannot be read", "err", err)
+	}
+	for _, run := range runs {
+		if err := x.send(run); err != nil {
+			return err
 		}
 	}
 	return x.send(nil)

@@ -8,7 +8,6 @@ import (
 
 	"github.com/studio-whip/collab/identity"
 	"github.com/studio-whip/collab/internal/wire"
-	"github.com/studio-whip/collab/sync/envelope"
 )
 
 // Sync exchanges with one connected device what either side lacks:
@@ -92,7 +91,7 @@ func (f *Foundation) sendFrontier(x *exchange) error {
 	last := frontier{Places: places}
 	for _, p := range f.forks() {
 		if len(last.Forks) < maxForks {
-			last.Forks = append(last.Forks, p.fork)
+			last.Forks = append(last.Forks, p)
 		}
 	}
 	return x.send(wire.Marshal(last))
@@ -122,29 +121,12 @@ func (f *Foundation) receiveFrontier(x *exchange) (*frontier, error) {
 	}
 }
 
-// proof is what shows that a chain was forked: two runs that begin at that place.
-type proof struct {
-	fork
-	runs [2][]byte
-}
-
-// forks lists the forked chains that the journal can prove, ascending. There are hardly ever any.
-func (f *Foundation) forks() []proof {
-	evidence, err := f.cfg.Journal.Evidence()
-	if err != nil {
-		f.log.Warn("foundation: evidence cannot be read", "err", err)
+// forks lists the forked chains that the journal can prove, ascending. The runs that show it, which may be large, are read when
+// somebody asks for them.
+func (f *Foundation) forks() []fork {
+	var out []fork
+	for _, h := range f.cfg.Journal.Contradictions() {
+		out = append(out, fork{Device: h.Device, ChainNo: h.ChainNo, Seq: h.Seq})
 	}
-	var out []proof
-	for pair := range slices.Chunk(evidence, 2) {
-		run, err := envelope.DecodeRun(pair[0])
-		if err != nil || len(pair) < 2 {
-			f.log.Warn("foundation: evidence cannot be read", "err", err)
-			continue
-		}
-		first := run.Envelopes[0]
-		at := fork{Device: first.Device, ChainNo: first.ChainNo, Seq: first.Seq}
-		out = append(out, proof{at, [2][]byte(pair)})
-	}
-	slices.SortFunc(out, func(a, b proof) int { return a.chain().compare(b.chain()) })
 	return out
 }

@@ -414,12 +414,14 @@ func pull(t testing.TB, to, from *node) {
 	for _, h := range to.Frontier() {
 		theirs[chainKey{h.Device, h.ChainNo}] = h
 	}
-	evidence, err := from.Evidence()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, raw := range evidence {
-		_ = to.AcceptRun(t.Context(), raw, from.person.dev.ID)
+	for _, h := range from.Contradictions() {
+		evidence, err := from.EvidenceOf(h.Device, h.ChainNo)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, raw := range evidence {
+			_ = to.AcceptRun(t.Context(), raw, from.person.dev.ID)
+		}
 	}
 	for _, h := range from.Frontier() {
 		after := from.After(theirs[chainKey{h.Device, h.ChainNo}])

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/studio-whip/collab/identity"
 	"github.com/studio-whip/collab/internal/store"
@@ -324,31 +325,33 @@ func (j *Journal) contradicted(c *chain, seq uint64, other []*envelope.Envelope)
 	return refusal
 }
 
-// Evidence returns runs that prove contradictions in chains, in pairs. Whoever accepts both of a pair ends the chain
-// before them, as this device has done; they are to be sent to every device that may not know of it.
-func (j *Journal) Evidence() (runs [][]byte, err error) {
+// Contradictions lists the chains of which [Journal.EvidenceOf] proves contradictions, and the first place of each with two
+// envelopes, in a fixed order. Unlike the runs it is small.
+func (j *Journal) Contradictions() []Head {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if len(j.forks) == 0 {
+	out := make([]Head, 0, len(j.forks))
+	for key, seq := range j.forks {
+		out = append(out, Head{Device: key.device, ChainNo: key.no, Seq: seq})
+	}
+	slices.SortFunc(out, func(a, b Head) int {
+		return chainKey{a.Device, a.ChainNo}.compare(chainKey{b.Device, b.ChainNo})
+	})
+	return out
+}
+
+// EvidenceOf returns the pair of runs that proves a contradiction in one chain; nil if there is none. Whoever accepts both ends the
+// chain before them, as this device has done; they are to be sent to every device that may not know of it.
+func (j *Journal) EvidenceOf(device identity.DeviceID, chainNo uint32) (runs [][]byte, err error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	key := chainKey{device, chainNo}
+	if j.forks[key] == 0 {
 		return nil, nil
 	}
-	err = j.store.View(func(tx *store.Tx) error {
-		m := tx.Map(forksMap)
-		for _, k := range sortedKeys(m) {
-			raw, _, err := m.Get(k)
-			if err != nil {
-				return err
-			}
-			var f forkRecord
-			if err := unmarshal(raw, &f); err != nil {
-				return err
-			}
-			runs = append(runs, f.A, f.B)
-		}
-		return tx.Err()
-	})
+	f, err := j.fork(key)
 	if err != nil {
 		return nil, fmt.Errorf("journal: evidence: %w", err)
 	}
-	return runs, nil
+	return [][]byte{f.A, f.B}, nil
 }
