@@ -40,14 +40,23 @@ type actProposals struct{ *Session }
 
 func (a actProposals) open() []Proposal {
 	var out []Proposal
-	for _, x := range a.membership.Acts() {
-		out = append(out, actProposal(x))
+	for _, x := range a.acts() {
+		p, _ := actProposal(x)
+		out = append(out, p)
 	}
 	return out
 }
 
-func actProposal(x membership.Act) Proposal {
-	p := Proposal{
+// acts leaves out what cannot be shown, as an admission by the root: nobody is to sign what he does not see.
+func (a actProposals) acts() []membership.Act {
+	return slices.DeleteFunc(a.membership.Acts(), func(x membership.Act) bool {
+		_, shown := actProposal(x)
+		return !shown
+	})
+}
+
+func actProposal(x membership.Act) (p Proposal, shown bool) {
+	p = Proposal{
 		ID: ProposalID(x.ID), AsRoot: x.AsRoot, Target: x.Subject, By: x.By, Reason: x.Note, For: x.Approved,
 		Needed: max(0, x.Needed-len(x.Approved)), Mine: x.Mine, Ends: x.Expires, Drops: x.Drops,
 	}
@@ -59,20 +68,22 @@ func actProposal(x membership.Act) Proposal {
 	case *governance.Revoke:
 		p.Kind, p.Reason = ProposalRemoval, b.Reason
 	case *governance.DeviceRemove:
-		p.Kind = ProposalDeviceRemoval
+		p.Kind, p.Device = ProposalDeviceRemoval, b.Device
 	case *governance.LiftQuarantine:
-		p.Kind = ProposalDeviceLift
-		if b.Device == nil {
-			p.Kind = ProposalLift
+		p.Kind = ProposalLift
+		if b.Device != nil {
+			p.Kind, p.Device = ProposalDeviceLift, *b.Device
 		}
 	case *governance.Endorse:
 		p.Kind, p.Events = ProposalEndorse, b.Events
+	default:
+		return Proposal{}, false
 	}
-	return p
+	return p, true
 }
 
 func (a actProposals) vote(ctx context.Context, id ProposalID, approve bool, from []Custodian) (bool, error) {
-	acts, me := a.membership.Acts(), a.node.self.Device.Member
+	acts, me := a.acts(), a.node.self.Device.Member
 	k := slices.IndexFunc(acts, func(x membership.Act) bool { return ProposalID(x.ID) == id })
 	switch {
 	case k < 0:

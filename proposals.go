@@ -52,6 +52,7 @@ type Proposal struct {
 	AsRoot  bool       // it is done on the root's authority: its holders sign it, with their root keys
 	Target  MemberID   // whom it is about; zero for the root
 	Role    Role       // that he would have, if it is about a role
+	Device  DeviceID   // of his, if it is about one device
 	Reason  string     // for people
 	By      MemberID   // who proposed it, or of the root's holders who signed it
 	For     []MemberID // who has signed or voted, as far as it counts
