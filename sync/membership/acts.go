@@ -20,7 +20,8 @@ type openAct struct {
 	*actRecord
 	votes    map[voice]*voteRecord
 	declined bool
-	marks    []governance.Cut // what was applied here of the subject's chains when this device's owner agreed
+	marks    []governance.Cut // what was applied here of the subject's chains when this device's owner agreed,
+	marked   bool             // or, if he did so on another device, when this one was first asked to sign
 }
 
 // Act is an act that managers are asked to agree on, or holders of the root.
@@ -252,7 +253,7 @@ func (p *Project) ask(kind governance.Kind, content any, note string, marks []go
 		return ActID{}, err
 	}
 	if o := p.proposed(kind, terms, false); o != nil {
-		o.marks = marks
+		o.marks, o.marked = marks, true
 		return o.id, p.vote(o, true)
 	}
 	now := p.reg.cfg.Now()
@@ -267,7 +268,7 @@ func (p *Project) ask(kind governance.Kind, content any, note string, marks []go
 	if err := p.room(p.self.Device.Member); err != nil {
 		return ActID{}, err
 	}
-	o := &openAct{actRecord: r, votes: map[voice]*voteRecord{}, marks: marks}
+	o := &openAct{actRecord: r, votes: map[voice]*voteRecord{}, marks: marks, marked: true}
 	p.acts[r.id] = o
 	return r.id, p.putAct(o)
 }
@@ -342,7 +343,7 @@ func (p *Project) say(id ActID, approve bool, marks []governance.Cut) error {
 		return err
 	}
 	if approve {
-		o.marks = marks
+		o.marks, o.marked = marks, true
 	}
 	return p.vote(o, approve)
 }
@@ -525,7 +526,7 @@ func readAct(raw []byte) (*openAct, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := &openAct{actRecord: r, votes: map[voice]*voteRecord{}, declined: x.Declined, marks: x.Marks}
+	o := &openAct{actRecord: r, votes: map[voice]*voteRecord{}, declined: x.Declined, marks: x.Marks, marked: len(x.Marks) > 0}
 	for _, raw := range x.Votes {
 		v, err := parseVoteRecord(raw)
 		if err != nil {

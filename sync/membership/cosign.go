@@ -120,6 +120,9 @@ func (p *Project) cosignAct(id ActID, d *governance.Draft, applied []governance.
 	if err := p.agreed(o, d); err != nil {
 		return &cosignAnswer{Result: cosignRefused}, err
 	}
+	if !o.marked { // the owner agreed on another device of his
+		o.marks, o.marked = applied, true
+	}
 	if n := dropped(lesser(o.marks, applied), d); n > 0 {
 		return &cosignAnswer{Result: cosignLater}, fmt.Errorf("membership: the draft drops %d envelopes that were here when this device's owner agreed", n)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -371,5 +372,55 @@ func TestCosignNoBackdating(t *testing.T) {
 	}
 	if slices.ContainsFunc(b.projects, func(p *Project) bool { return role(p, b.nodes[2].self) != governance.Manager }) {
 		t.Error("carl is out")
+	}
+}
+
+// Who asks another device of the cosigner's than that on which he agreed gets no signature either that drops what is read there.
+func TestCosignKeepsWhatOtherDevicesRead(t *testing.T) {
+	checkLeaks(t)
+	var seq atomic.Uint64
+	seq.Store(7)
+	carl := selfOf(t, "carl")
+	b := newBoardWith(t, func(c *Config) {
+		c.Cuts = func(m identity.MemberID) ([]governance.Cut, error) {
+			if m != carl.Device.Member {
+				return nil, nil
+			}
+			return []governance.Cut{{Device: carl.Device.ID, Seq: seq.Load(), Envelope: wire.ID{1}}}, nil
+		}
+	}, "anna", "berta", "carl", "dora")
+	rogue, honest, pr, ph := b.nodes[0], b.nodes[1], b.projects[0], b.projects[1]
+	id := b.propose(0, governance.KindRevoke, &governance.Revoke{Member: carl.Device.Member})
+	knowsAct(t, ph, id)
+	for _, p := range []*Project{pr, ph} {
+		p.mu.Lock()
+		p.concluding[id] = true // no program makes it by itself
+		p.mu.Unlock()
+	}
+	ph.mu.Lock()
+	err := ph.vote(ph.acts[id], true) // as it comes from berta's other device: nothing is noted here of what was read there
+	ph.mu.Unlock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask := func(end uint64) cosignResult {
+		var d *governance.Draft
+		var err error
+		pr.View(func(l *governance.Log) {
+			d, err = l.Draft(rogue.self.Device.ID, []identity.DeviceID{honest.self.Device.ID}, governance.KindRevoke, &governance.Revoke{
+				Member: carl.Device.Member, Cuts: []governance.Cut{{Device: carl.Device.ID, Seq: end, Envelope: wire.ID{1}}},
+			})
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return rogue.asks(pr, honest, &id, d)
+	}
+	if got := ask(1); got != cosignLater {
+		t.Errorf("it drops six: %d", got)
+	}
+	seq.Store(1000) // carl goes on writing
+	if got := ask(7); got != cosignSigned {
+		t.Errorf("it drops what came later: %d", got)
 	}
 }
