@@ -77,6 +77,16 @@ func (p *Project) followBoxKey(ctx context.Context) error {
 
 // updateTo returns the newest event that made a key this device's, zero if none did. p.mu is held.
 func (p *Project) updateTo(id wire.ID) (found governance.EventID) {
+	for _, u := range p.updatesTo(id) {
+		if x, err := p.events.Explain(u); err == nil && x.Counts {
+			found = u
+		}
+	}
+	return found
+}
+
+// updatesTo returns the events of this device that name a key, whether they count or not. p.mu is held.
+func (p *Project) updatesTo(id wire.ID) (found []governance.EventID) {
 	for e := range p.events.All() {
 		if e.Kind != governance.KindKeyUpdate || e.Device != p.self.Device.ID {
 			continue
@@ -86,11 +96,8 @@ func (p *Project) updateTo(id wire.ID) (found governance.EventID) {
 			continue
 		}
 		key, err := kem.ParsePublicKey(body.(*governance.KeyUpdate).KEM)
-		if err != nil || identity.KemID(key) != id {
-			continue
-		}
-		if x, err := p.events.Explain(e.ID); err == nil && x.Counts {
-			found = e.ID
+		if err == nil && identity.KemID(key) == id {
+			found = append(found, e.ID)
 		}
 	}
 	return found
@@ -112,10 +119,19 @@ func (p *Project) boxKeyDue() bool {
 	}
 	for _, k := range p.boxKeys.All() {
 		if k.ID == d.KemID && k.State != boxkeys.Erased {
-			return now.Sub(k.Made) >= p.cfg.keyLife()
+			return p.outlived(k) && !p.reserves() // which can wait, and a root act's number cannot be had again
 		}
 	}
 	return true
+}
+
+// outlived reports whether a key is old, or was made by a clock that ran far ahead, by that of now, which the managers' in their last
+// checkpoint does not belie: it would be used until that day came. p.mu is held.
+func (p *Project) outlived(k boxkeys.Key) bool {
+	now, settled := p.reg.cfg.Now(), p.State().Settled().Time
+	latest := now.Add(governance.MaxAhead)
+	ahead := k.Made.After(latest) && settled > 0 && settled <= uint64(max(latest.Unix(), 0))
+	return ahead || now.Sub(k.Made) >= p.cfg.keyLife()
 }
 
 // renewBoxKey gives this device a new key if one is due. The key is durable before the event that names it is signed: a crash
@@ -169,30 +185,53 @@ func (p *Project) eraseBoxKeys(ctx context.Context) error {
 }
 
 // spentBoxKeys returns the keys that nothing needs any more: those whose successor is settled, when no epoch's key is missing that
-// one of them could open, and no invite names them whose code still admits. In a project that this device was removed from, nobody
+// one of them could open, and no invite names them whose code still admits; that is waited for as long as an invite lasts at most, or
+// whoever mints what nobody can open, or announces an invite for ever, could have them kept. In a project that this device was removed from, nobody
 // seals to it: should the removal turn out not to count, the device has a new key made and asks for what it lacks. p.mu is held.
 func (p *Project) spentBoxKeys() (out []wire.ID) {
 	if p.usable() != nil || p.gate.awaiting() {
 		return nil
 	}
-	removed, settled := p.Removed(), p.State().Settled().Event
-	for _, k := range p.boxKeys.All() {
-		if removed && k.State != boxkeys.Erased {
-			out = append(out, k.ID)
-		} else if k.State == boxkeys.Retired && settled != (governance.EventID{}) {
-			if in, err := p.events.Contains([]governance.EventID{settled}, k.Retired); err == nil && in {
+	all := p.boxKeys.All()
+	if p.Removed() {
+		for _, k := range all {
+			if k.State != boxkeys.Erased {
 				out = append(out, k.ID)
 			}
 		}
-	}
-	if removed || len(out) == 0 {
 		return out
 	}
-	if len(p.needs()) > 0 {
+	out = p.succeededBoxKeys(all)
+	if len(out) == 0 {
 		return nil
 	}
-	named := p.namedByInvites()
-	return slices.DeleteFunc(out, func(id wire.ID) bool { return named[id] })
+	lacking, named := len(p.needs()) > 0, p.namedByInvites()
+	return slices.DeleteFunc(out, func(id wire.ID) bool {
+		i := slices.IndexFunc(all, func(k boxkeys.Key) bool { return k.ID == id })
+		waited := i+1 < len(all) && p.reg.cfg.Now().Sub(all[i+1].Made) > boxKeyHold
+		return !waited && (lacking || named[id])
+	})
+}
+
+// succeededBoxKeys returns the retired keys that cannot become this device's again: the one that is, what put it in their place and
+// what named them before are all settled. p.mu is held.
+func (p *Project) succeededBoxKeys(all []boxkeys.Key) (out []wire.ID) {
+	settled := p.State().Settled().Event
+	d, ok := p.State().Device(p.self.Device.ID)
+	if !ok || settled == (governance.EventID{}) {
+		return nil
+	}
+	open := func(id governance.EventID) bool {
+		in, err := p.events.Contains([]governance.EventID{settled}, id)
+		return err != nil || !in
+	}
+	for _, k := range all {
+		if k.State == boxkeys.Retired && k.ID != d.KemID && !open(k.Retired) && !open(p.updateTo(d.KemID)) &&
+			!slices.ContainsFunc(p.updatesTo(k.ID), open) {
+			out = append(out, k.ID)
+		}
+	}
+	return out
 }
 
 // namedByInvites returns this device's keys that invites name which have not ended. One that does not count may come to, so it ends

@@ -676,3 +676,100 @@ func TestRemovedKeepsNoBoxKey(t *testing.T) {
 		t.Error("the first key is there, and no project of hers needs it")
 	}
 }
+
+// A key that the others seal to is not erased, though another had taken its place by an event that has ceased to count.
+func TestVoidUpdateTakesNoKey(t *testing.T) {
+	checkLeaks(t)
+	anna := newNode(t, "anna")
+	pa := anna.found()
+	first := anna.keys.FirstID()
+	key, err := pa.boxKeys.Prepare(timeout(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := pa.boxKeys.Follow(timeout(t), identity.KemID(key.Public()), pa.Heads()[0]); err != nil {
+		t.Fatal(err)
+	}
+	anna.settle(pa, 1)
+	care(t, pa, pa)
+	if kemOf(pa, anna) != first || !pa.holdsBoxKey(first) {
+		t.Error("the key that the others seal to is gone")
+	}
+	anna.clock.advance(month)
+	care(t, pa)
+	if !pa.holdsBoxKey(first) {
+		t.Error("it is gone before what replaces it is settled")
+	}
+	anna.settle(pa, 1)
+	care(t, pa)
+	if pa.holdsBoxKey(first) || kemOf(pa, anna) == first {
+		t.Error("it is kept once that is settled")
+	}
+}
+
+// Who announces an invite for ever that names somebody's key, or a key that nobody can open, does not have that key kept for ever.
+func TestNobodyKeepsAnOldKey(t *testing.T) {
+	checkLeaks(t)
+	anna, berta := newNode(t, "anna"), newNode(t, "berta")
+	pa := anna.found()
+	pb := berta.join(invited(t, pa, InviteOptions{}))
+	converge(t, pa, pb)
+	first := anna.keys.FirstID()
+	var body governance.InviteCreate
+	pb.View(func(l *governance.Log) {
+		for e := range l.All() {
+			if e.Kind == governance.KindInviteCreate {
+				b, err := governance.DecodeBody(e)
+				if err != nil {
+					t.Fatal(err)
+				}
+				body = *b.(*governance.InviteCreate)
+			}
+		}
+	})
+	body.Invite, body.Expires = governance.InviteID{1}, 0
+	endless, _ := berta.forged(pb, governance.KindInviteCreate, body, nil)
+	pb.smuggle(t, endless)
+	converge(t, pa, pb)
+	for _, n := range []*node{anna, berta} {
+		n.clock.advance(month)
+	}
+	care(t, pa)
+	anna.settle(pa, 1)
+	care(t, pa)
+	if !pa.holdsBoxKey(first) {
+		t.Fatal("an invite that names it has no effect: the test shows nothing")
+	}
+	anna.clock.advance(boxKeyHold + time.Hour)
+	care(t, pa, pa)
+	anna.settle(pa, 1)
+	care(t, pa, pa)
+	if pa.holdsBoxKey(first) {
+		t.Error("a key is kept for an invite without end")
+	}
+}
+
+// A key that was made while the clock ran years ahead is replaced once the clock is right, and not for a clock that has lost its day.
+func TestKeyFromAheadIsReplaced(t *testing.T) {
+	checkLeaks(t)
+	anna := newNode(t, "anna")
+	pa := anna.found()
+	anna.settle(pa, 1)
+	const years = 10 * 365 * 24 * time.Hour
+	anna.clock.advance(years)
+	care(t, pa)
+	made := kemOf(pa, anna)
+	if made == anna.keys.FirstID() {
+		t.Fatal("no update")
+	}
+	anna.clock.advance(-2 * years)
+	care(t, pa)
+	if kemOf(pa, anna) != made {
+		t.Error("a clock that is behind the last checkpoint has it replaced")
+	}
+	anna.clock.advance(years + time.Hour)
+	care(t, pa)
+	if kemOf(pa, anna) == made {
+		t.Error("the key of years ahead is kept until then")
+	}
+}

@@ -109,6 +109,8 @@ const (
 
 	boxKeyLook  = time.Minute // how often it is looked whether one is due,
 	boxKeyPause = time.Hour   // and after one was refused, at the earliest
+
+	boxKeyHold = MaxInviteLife + 24*time.Hour // how long a key that is settled to be replaced may still be needed
 )
 
 // Checkpoints.

@@ -450,3 +450,23 @@ func TestForgedRootActs(t *testing.T) {
 		}
 	}
 }
+
+// A device whose key is due waits with the update while a root act of its own is being signed, which that would end.
+func TestKeyUpdateWaitsForRootAct(t *testing.T) {
+	checkLeaks(t)
+	c := newCouncil(t, func(cfg *Config) { cfg.KeyLife = 2 * time.Hour })
+	id := c.propose(anna, governance.KindRevoke, &governance.Revoke{Member: c.member(dora)})
+	for _, n := range c.nodes {
+		n.clock.advance(3 * time.Hour)
+	}
+	care(t, c.projects[anna])
+	if n := updates(c.projects[anna], c.nodes[anna]); n != 0 {
+		t.Errorf("%d updates", n)
+	}
+	c.sign(berta, id)
+	c.role(dora, governance.None, anna, berta, cleo)
+	care(t, c.projects[anna])
+	if n := updates(c.projects[anna], c.nodes[anna]); n != 1 {
+		t.Errorf("%d updates once it has come about", n)
+	}
+}
