@@ -13,6 +13,7 @@ import (
 	"github.com/studio-whip/collab/governance"
 	"github.com/studio-whip/collab/governance/epoch"
 	"github.com/studio-whip/collab/identity"
+	"github.com/studio-whip/collab/internal/store"
 	"github.com/studio-whip/collab/internal/testbed/scenario"
 	"github.com/studio-whip/collab/internal/wire"
 	"github.com/studio-whip/collab/invite"
@@ -771,5 +772,42 @@ func TestKeyFromAheadIsReplaced(t *testing.T) {
 	care(t, pa)
 	if kemOf(pa, anna) == made {
 		t.Error("the key of years ahead is kept until then")
+	}
+}
+
+// The device's own log was put back to an older one, cleanly closed, and its vault was not: it does not sign a second update under
+// the number of the first, but hears the others first.
+func TestLogBehindVault(t *testing.T) {
+	checkLeaks(t)
+	anna, berta := newNode(t, "anna"), newNode(t, "berta")
+	pa := anna.found()
+	pb := berta.join(invited(t, pa, InviteOptions{}))
+	converge(t, pa, pb)
+	berta.clock.advance(month)
+	care(t, pb)
+	converge(t, pa, pb)
+	made := kemOf(pa, berta)
+	berta.stop()
+	if err := berta.st.Update(func(tx *store.Tx) error {
+		log := tx.Log(namesOf(pa.ID()).events)
+		return log.Truncate(log.Len() - 1)
+	}); err != nil {
+		t.Fatal(err)
+	}
+	berta.start()
+	pb = berta.reopen(pa.ID())
+	if kemOf(pb, berta) != berta.keys.FirstID() {
+		t.Fatal("the log was not put back: the test shows nothing")
+	}
+	care(t, pb)
+	if updates(pb, berta) != 0 {
+		t.Error("it signs before it has heard of what it signed")
+	}
+	berta.connect(anna)
+	pull(t, pb, anna)
+	care(t, pb)
+	converge(t, pa, pb)
+	if d, _ := pa.State().Device(berta.self.Device.ID); d.Suspended || d.KemID != made {
+		t.Errorf("suspended: %t; another key: %t", d.Suspended, d.KemID != made)
 	}
 }

@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/studio-whip/collab/genesis"
 	"github.com/studio-whip/collab/governance"
 	"github.com/studio-whip/collab/identity"
 	"github.com/studio-whip/collab/internal/store"
 	"github.com/studio-whip/collab/internal/wire"
+	"github.com/studio-whip/collab/sync/boxkeys"
 )
 
 // projectsMap lists a store's projects: project id -> status.
@@ -195,7 +197,7 @@ func (p *Project) read(tx *store.Tx) error {
 	if err != nil {
 		return err
 	}
-	p.doubt = !clean && p.othersLive(state)
+	p.doubt = (!clean || p.behindVault()) && p.othersLive(state)
 	return errors.Join(tx.Err(), p.names.markClean(tx, false))
 }
 
@@ -231,6 +233,14 @@ func (p *Project) readEvents(tx *store.Tx) error {
 		}
 	}
 	return take()
+}
+
+// behindVault reports whether the vault knows of an event of this device, or of who held its place, that the log does not: the log is an
+// older one that was put back.
+func (p *Project) behindVault() bool {
+	return p.failed == nil && slices.ContainsFunc(p.boxKeys.All(), func(k boxkeys.Key) bool {
+		return k.Retired != (governance.EventID{}) && !p.events.Has(k.Retired)
+	})
 }
 
 // othersLive reports whether another device could hold what ours has lost.
