@@ -408,3 +408,26 @@ func TestNothingIsPrinted(t *testing.T) {
 		}
 	}
 }
+
+// A record that says nothing of the device's first key, as one that another device has left, is damage and no panic.
+func TestRecordOfOtherFirstKey(t *testing.T) {
+	ctx := t.Context()
+	vault := memory.New()
+	id := genesis.ProjectID{1}
+	cfg := Config{Vault: vault, Random: rand.Reader, Now: time.Now, Projects: func() ([]genesis.ProjectID, error) { return []genesis.ProjectID{id}, nil }}
+	k, err := Open(ctx, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	k.Close()
+	if err := put(ctx, vault, nameOf(id), &record{Keys: []stored{{ID: wire.ID{1}, Made: 1, State: Erased}}}); err != nil {
+		t.Fatal(err)
+	}
+	if k, err = Open(ctx, cfg); err != nil {
+		t.Fatal(err)
+	}
+	defer k.Close()
+	if _, err := k.Project(ctx, id); !errors.Is(err, ErrDamaged) {
+		t.Errorf("%v", err)
+	}
+}

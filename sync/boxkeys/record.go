@@ -85,6 +85,9 @@ func (r *record) check(first wire.ID) error {
 			fresh++
 		}
 	}
+	if !first.IsZero() && !seen[first] {
+		return fmt.Errorf("%w: nothing of the device's first key", wire.ErrMalformed)
+	}
 	if current > 1 || fresh > 1 {
 		return fmt.Errorf("%w: %d current and %d fresh keys", wire.ErrMalformed, current, fresh)
 	}
