@@ -202,11 +202,17 @@ func (p *Project) holderSpeaks(o *openAct, v *voteRecord, owner identity.MemberI
 	return p.events.VerifyHolder(o.draft, *v.Holder, v.Signature) == nil
 }
 
-// signaturesOn returns the signatures on a root act that count: of each holder that of his last word. p.mu is held.
+// signaturesOn returns the signatures on a root act that count: of each holder that of his last word, before which goes no signature
+// of his that somebody else brings, or whoever has seen it could bring it again once it is taken back. p.mu is held.
 func (p *Project) signaturesOn(o *openAct) map[identity.MemberID][]byte {
 	newest := map[identity.MemberID]*voteRecord{}
+	own := func(v *voteRecord) bool {
+		d, ok := p.State().Device(v.Device)
+		return ok && d.Member == *v.Holder
+	}
 	for _, v := range o.votes {
-		if slices.Contains(o.draft.Holders, *v.Holder) && v.newer(newest[*v.Holder]) {
+		last := newest[*v.Holder]
+		if slices.Contains(o.draft.Holders, *v.Holder) && (last == nil || own(v) && !own(last) || own(v) == own(last) && v.newer(last)) {
 			newest[*v.Holder] = v
 		}
 	}

@@ -470,3 +470,40 @@ func TestKeyUpdateWaitsForRootAct(t *testing.T) {
 		t.Errorf("%d updates once it has come about", n)
 	}
 }
+
+// What a holder has taken back, another who has seen the signature does not give in his place.
+func TestSignatureIsNotBroughtAgain(t *testing.T) {
+	checkLeaks(t)
+	c := newCouncil(t, nil)
+	id := c.propose(anna, governance.KindRevoke, &governance.Revoke{Member: c.member(dora)})
+	pa, pb := c.projects[anna], c.projects[berta]
+	pa.mu.Lock()
+	pa.concluding[id] = true // anna's program does not make it yet
+	pa.mu.Unlock()
+	c.sign(berta, id)
+	bertas := c.member(berta)
+	agrees := func() bool { return slices.Contains(knowsAct(t, pa, id).Approved, bertas) }
+	eventually(t, "berta's signature has come", agrees)
+	pa.mu.Lock()
+	signature := pa.signaturesOn(pa.acts[id])[bertas]
+	pa.mu.Unlock()
+	if err := pb.WithdrawAct(timeout(t), id); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it is taken back", func() bool { return !agrees() })
+	again, err := newVoteRecord(c.self(cleo).Keys, voteCore{
+		Project: pa.ID(), Act: id, Device: c.self(cleo).Device.ID, N: uint64(time.Now().Add(time.Minute).Unix()), Approve: 1,
+		Holder: &bertas, Signature: signature,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.nodes[cleo].bringActs(c.nodes[anna], pa.ID(), actBatch{Votes: [][]byte{again.raw}}); err != nil {
+		t.Fatal(err)
+	}
+	if agrees() {
+		t.Error("cleo has given it again")
+	}
+	c.sign(berta, id)
+	eventually(t, "berta signs once more", agrees)
+}
