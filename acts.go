@@ -68,7 +68,7 @@ func actProposal(x membership.Act) (p Proposal, shown bool) {
 	case *governance.Revoke:
 		p.Kind, p.Reason = ProposalRemoval, b.Reason
 	case *governance.DeviceRemove:
-		p.Kind, p.Device = ProposalDeviceRemoval, b.Device
+		p.Kind, p.Device, p.Stolen = ProposalDeviceRemoval, b.Device, b.Stolen == 1
 	case *governance.LiftQuarantine:
 		p.Kind = ProposalLift
 		if b.Device != nil {

@@ -17,6 +17,11 @@ func TestActsAreShown(t *testing.T) {
 			t.Errorf("%T is shown as %+v", body, p)
 		}
 	}
+	for _, stolen := range []uint8{0, 1} {
+		if p, _ := actProposal(membership.Act{Body: &governance.DeviceRemove{Device: device, Stolen: stolen}}); p.Stolen != (stolen == 1) {
+			t.Errorf("the removal of a device, stolen: %d, is shown as %+v", stolen, p)
+		}
+	}
 	if p, shown := actProposal(membership.Act{AsRoot: true, Kind: governance.KindAdmit, Body: &governance.Admit{Role: governance.Manager}}); shown {
 		t.Errorf("an admission is shown as %+v", p)
 	}

@@ -53,6 +53,7 @@ type Proposal struct {
 	Target  MemberID   // whom it is about; zero for the root
 	Role    Role       // that he would have, if it is about a role
 	Device  DeviceID   // of his, if it is about one device
+	Stolen  bool       // that device is said to have been in other hands: what nobody had heard of from it would fall as well
 	Reason  string     // for people
 	By      MemberID   // who proposed it, or of the root's holders who signed it
 	For     []MemberID // who has signed or voted, as far as it counts
