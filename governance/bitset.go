@@ -30,8 +30,8 @@ func (b bitset) has(i int) bool {
 }
 
 func (b *bitset) grow(n int) {
-	for len(*b) < n {
-		*b = append(*b, nil)
+	if more := n - len(*b); more > 0 {
+		*b = append(*b, make(bitset, more)...)
 	}
 }
 

@@ -241,15 +241,15 @@ func find(cuts []Cut, of Cut) (Cut, bool) {
 }
 
 // floor returns how far settled checkpoints that do not know of an act have settled a chain. bases are the settled
-// checkpoints, the newest first; each knows all that the ones after it know.
+// checkpoints, the oldest first; each knows all that the ones before it know.
 func (v view) floor(key chainKey, act int, bases []int) Cut {
 	best := Cut{Device: key.device, ChainNo: key.no}
 	listed := v.h.contents[key]
 	if len(listed) == 0 {
 		return best
 	}
-	k := sort.Search(len(bases), func(k int) bool { return !v.h.entries[bases[k]].past.has(act) })
-	for _, b := range bases[k:] {
+	k := sort.Search(len(bases), func(k int) bool { return v.h.entries[bases[k]].past.has(act) })
+	for _, b := range bases[:k] {
 		if _, found := slices.BinarySearch(listed, b); !found {
 			continue
 		}
@@ -269,7 +269,7 @@ func (s *State) buildContent(v view) {
 	s.content = map[chainKey]Cut{}
 	if from := s.reuse.from; from != nil { // what lies before the last one
 		maps.Copy(s.content, from.content)
-		bases = bases[:1]
+		bases = bases[len(bases)-1:]
 	}
 	for _, b := range bases {
 		for _, c := range v.h.checkpoint(b).Content {
@@ -287,13 +287,22 @@ func (s *State) SettledContent(device identity.DeviceID, no uint32) (cut Cut, ok
 	return cut, ok
 }
 
-// bases returns the settled checkpoints, the newest first.
+// bases returns the settled checkpoints, the oldest first. States are asked for along one line of them, mostly, which is kept:
+// what it holds up to one of them is the line of that one.
 func (v view) bases() []int {
-	var out []int
-	for b := v.base; b != none; b = v.h.entries[b].base {
-		out = append(out, b)
+	if v.base == none {
+		return nil
 	}
-	return out
+	k, kept := slices.BinarySearch(v.h.baseLine, v.base)
+	if !kept {
+		var line []int
+		for b := v.base; b != none; b = v.h.entries[b].base {
+			line = append(line, b)
+		}
+		slices.Reverse(line) // ascending, as an event stands after its past
+		v.h.baseLine, k = line, len(line)-1
+	}
+	return v.h.baseLine[: k+1 : k+1]
 }
 
 // forked returns the earliest proof that a chain was forked; of several, the one with the lowest id.

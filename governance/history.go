@@ -170,6 +170,7 @@ type history struct {
 	contents    map[chainKey][]int // checkpoints that settle more of a chain
 	clients     map[chainKey]uint32
 	stated      []*entry // checkpoints that keep the state of their past
+	baseLine    []int    // the line of settled checkpoints that was asked for last; see view.bases
 	pin         int      // settled checkpoint that no later rival is weighed against, or none
 	memo        map[string]*verdict
 }
