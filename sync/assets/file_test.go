@@ -9,7 +9,6 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
-	"slices"
 	"sync"
 	"testing"
 	"testing/fstest"
@@ -99,8 +98,8 @@ func TestSeekFetchesThere(t *testing.T) {
 	if p := f.Progress(); p.Have != 3*smallBlock || p.Size != int64(len(content)) {
 		t.Errorf("fetched %d bytes", p.Have)
 	}
-	if got := arrived.all(); len(got) != 4 || slices.Contains(got, blocks[0]) {
-		t.Errorf("%d blocks came", len(got))
+	if got := arrived.distinct(); got != 4 || arrived.has(blocks[0]) { // on a slow machine one may be asked for twice
+		t.Errorf("%d blocks came", got)
 	}
 }
 

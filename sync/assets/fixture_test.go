@@ -384,6 +384,15 @@ func (l *hashes) all() []hash {
 	return slices.Clone(l.list)
 }
 
+// distinct returns how many different ones there are.
+func (l *hashes) distinct() int {
+	seen := map[hash]bool{}
+	for _, h := range l.all() {
+		seen[h] = true
+	}
+	return len(seen)
+}
+
 func (l *hashes) has(h hash) bool { return slices.Contains(l.all(), h) }
 
 // peer is a node's transport identity.
