@@ -3,13 +3,12 @@ package genesis
 import (
 	"bytes"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
-	"os"
 	"strings"
 	"testing"
 
 	"github.com/studio-whip/collab/crypto/sign"
+	"github.com/studio-whip/collab/internal/testbed/goldenfile"
 	"github.com/studio-whip/collab/internal/wire"
 )
 
@@ -87,25 +86,13 @@ func writeChainGolden(t *testing.T) {
 	off("with shares", "ok", offer.Encode())
 	off("without shares", "ok", (&Offer{Member: offer.Member, Key: offer.Key}).Encode())
 	off("shares of another key", "rule", (&Offer{Member: offer.Member, Key: now[2].key.Public(), Shares: offer.Shares}).Encode())
-	out, err := json.MarshalIndent(g, "", "  ")
-	if err == nil {
-		err = os.WriteFile(chainGoldenPath, append(out, '\n'), 0o644)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	goldenfile.Write(t, chainGoldenPath, g)
 }
 
 func readChainGolden(t testing.TB) (chainGolden, *Root) {
 	t.Helper()
-	data, err := os.ReadFile(chainGoldenPath)
-	if err != nil {
-		t.Fatal(err)
-	}
 	var g chainGolden
-	if err := json.Unmarshal(data, &g); err != nil {
-		t.Fatal(err)
-	}
+	goldenfile.Read(t, chainGoldenPath, &g)
 	first, err := ParseRoot(unhex(t, g.First))
 	if err != nil {
 		t.Fatal(err)

@@ -3,16 +3,14 @@ package genesis
 import (
 	"bytes"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"flag"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/studio-whip/collab/crypto/sign"
 	"github.com/studio-whip/collab/identity"
+	"github.com/studio-whip/collab/internal/testbed/goldenfile"
 	"github.com/studio-whip/collab/internal/wire"
 )
 
@@ -153,28 +151,13 @@ func writeGolden(t *testing.T) {
 	newer := shares[0]
 	newer.V = 2
 	share("version 2", "version", newer)
-	out, err := json.MarshalIndent(g, "", "  ")
-	if err == nil {
-		err = os.MkdirAll(filepath.Dir(goldenPath), 0o755)
-	}
-	if err == nil {
-		err = os.WriteFile(goldenPath, append(out, '\n'), 0o644)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	goldenfile.Write(t, goldenPath, g)
 }
 
 func readGolden(t testing.TB) golden {
 	t.Helper()
-	data, err := os.ReadFile(goldenPath)
-	if err != nil {
-		t.Fatal(err)
-	}
 	var g golden
-	if err := json.Unmarshal(data, &g); err != nil {
-		t.Fatal(err)
-	}
+	goldenfile.Read(t, goldenPath, &g)
 	return g
 }
 

@@ -3,11 +3,10 @@ package genesis
 import (
 	"bytes"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
-	"os"
 	"testing"
 
+	"github.com/studio-whip/collab/internal/testbed/goldenfile"
 	"github.com/studio-whip/collab/internal/wire"
 )
 
@@ -63,22 +62,10 @@ func TestGoldenJournals(t *testing.T) {
 		} {
 			g.Records = append(g.Records, goldenRoot{Name: v.name, Want: v.want, Raw: hex.EncodeToString(goldenJournal(v.change))})
 		}
-		out, err := json.MarshalIndent(g, "", "  ")
-		if err == nil {
-			err = os.WriteFile(goldenJournalPath, append(out, '\n'), 0o644)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	data, err := os.ReadFile(goldenJournalPath)
-	if err != nil {
-		t.Fatal(err)
+		goldenfile.Write(t, goldenJournalPath, g)
 	}
 	var g goldenJournals
-	if err := json.Unmarshal(data, &g); err != nil {
-		t.Fatal(err)
-	}
+	goldenfile.Read(t, goldenJournalPath, &g)
 	if hex.EncodeToString(place[:]) != g.Place {
 		t.Errorf("place of %q: %x", g.Label, place)
 	}

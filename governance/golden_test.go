@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"flag"
 	"os"
@@ -14,6 +13,7 @@ import (
 	"github.com/studio-whip/collab/crypto/sign"
 	"github.com/studio-whip/collab/genesis"
 	"github.com/studio-whip/collab/identity"
+	"github.com/studio-whip/collab/internal/testbed/goldenfile"
 	"github.com/studio-whip/collab/internal/wire"
 )
 
@@ -139,25 +139,13 @@ func writeVectors(t *testing.T) {
 	if err := os.WriteFile(auditFile, file.Bytes(), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	out, err := json.MarshalIndent(v, "", " ")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(vectorFile, append(out, '\n'), 0o644); err != nil {
-		t.Fatal(err)
-	}
+	goldenfile.Write(t, vectorFile, v)
 }
 
 func readVectors(t testing.TB) vectors {
 	t.Helper()
-	raw, err := os.ReadFile(vectorFile)
-	if err != nil {
-		t.Fatal(err)
-	}
 	var v vectors
-	if err := json.Unmarshal(raw, &v); err != nil {
-		t.Fatal(err)
-	}
+	goldenfile.Read(t, vectorFile, &v)
 	return v
 }
 

@@ -6,12 +6,11 @@ import (
 	"encoding/json"
 	"errors"
 	"flag"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/studio-whip/collab/crypto/sign"
+	"github.com/studio-whip/collab/internal/testbed/goldenfile"
 	"github.com/studio-whip/collab/internal/wire"
 )
 
@@ -130,30 +129,13 @@ func writeGolden(t *testing.T, p *person) {
 	dev("last bit of the transport key's signature", "signature", flip(p.device.Raw, len(p.device.Raw)-1))
 	dev("small-order transport key", "public-key", resignDevice(t, p, func(c *deviceCore) { copy(c.Peer[:], small) }))
 	dev("no role", "malformed", resignDevice(t, p, func(c *deviceCore) { c.MaxRole = 0 }))
-	out, err := json.MarshalIndent(g, "", "  ")
-	if err == nil {
-		err = os.MkdirAll(filepath.Dir(goldenPath), 0o755)
-	}
-	if err == nil {
-		err = os.WriteFile(goldenPath, append(out, '\n'), 0o644)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	goldenfile.Write(t, goldenPath, g)
 }
 
 func readGolden(t testing.TB) golden {
 	t.Helper()
-	data, err := os.ReadFile(goldenPath)
-	if err != nil {
-		t.Fatal(err)
-	}
 	var g golden
-	d := json.NewDecoder(bytes.NewReader(data))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&g); err != nil {
-		t.Fatal(err)
-	}
+	goldenfile.Read(t, goldenPath, &g)
 	return g
 }
 

@@ -4,15 +4,13 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"flag"
 	"net"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/studio-whip/collab/identity"
+	"github.com/studio-whip/collab/internal/testbed/goldenfile"
 	"github.com/studio-whip/collab/internal/wire"
 	"github.com/studio-whip/collab/internal/words"
 )
@@ -41,14 +39,8 @@ func TestGoldenHandshake(t *testing.T) {
 	if *update {
 		writeGolden(t)
 	}
-	raw, err := os.ReadFile(goldenPath)
-	if err != nil {
-		t.Fatal(err)
-	}
 	var g golden
-	if err := json.Unmarshal(raw, &g); err != nil {
-		t.Fatal(err)
-	}
+	goldenfile.Read(t, goldenPath, &g)
 	code, err := Parse(g.Code)
 	if err != nil {
 		t.Fatal(err)
@@ -219,14 +211,5 @@ func writeGolden(t *testing.T) {
 			g.M4 = hex.EncodeToString(msg)
 		}
 	}
-	out, err := json.MarshalIndent(g, "", "\t")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.MkdirAll(filepath.Dir(goldenPath), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(goldenPath, append(out, '\n'), 0o644); err != nil {
-		t.Fatal(err)
-	}
+	goldenfile.Write(t, goldenPath, g)
 }

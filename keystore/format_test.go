@@ -5,13 +5,12 @@ import (
 	"crypto/ecdh"
 	"crypto/mlkem"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"flag"
-	"os"
 	"path/filepath"
 	"testing"
 
+	"github.com/studio-whip/collab/internal/testbed/goldenfile"
 	"github.com/studio-whip/collab/internal/testbed/mutant"
 	"github.com/studio-whip/collab/internal/testbed/scenario"
 	"github.com/studio-whip/collab/internal/wire"
@@ -58,14 +57,8 @@ func (v *vector) halves(t testing.TB) (*mlkem.DecapsulationKey768, *ecdh.Private
 
 func golden(t testing.TB) *vector {
 	t.Helper()
-	raw, err := os.ReadFile(goldenPath)
-	if err != nil {
-		t.Fatal(err)
-	}
 	v := new(vector)
-	if err := json.Unmarshal(raw, v); err != nil {
-		t.Fatal(err)
-	}
+	goldenfile.Read(t, goldenPath, v)
 	return v
 }
 
@@ -111,13 +104,7 @@ func writeGolden(t *testing.T) {
 		t.Fatal(err)
 	}
 	v.Public, v.ID, v.Sealed = hex.EncodeToString(key.Bytes()), key.ID().String(), hex.EncodeToString(sealed)
-	raw, err := json.MarshalIndent(v, "", "\t")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(goldenPath, append(raw, '\n'), 0o644); err != nil {
-		t.Fatal(err)
-	}
+	goldenfile.Write(t, goldenPath, v)
 }
 
 // checkSealed is what holds of any bytes that are read as a secret sealed to a token.

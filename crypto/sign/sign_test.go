@@ -10,12 +10,13 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/cloudflare/circl/sign/mldsa/mldsa65"
+
+	"github.com/studio-whip/collab/internal/testbed/goldenfile"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -216,22 +217,10 @@ func TestGolden(t *testing.T) {
 		sum := sha256.Sum256(k.Public().Bytes())
 		v.PublicSHA256 = hex.EncodeToString(sum[:])
 		v.Signature = hex.EncodeToString(k.Sign(Event, []byte("message")))
-		raw, err := json.MarshalIndent([]vector{v}, "", "  ")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, append(raw, '\n'), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	raw, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
+		goldenfile.Write(t, path, []vector{v})
 	}
 	var vectors []vector
-	if err := json.Unmarshal(raw, &vectors); err != nil {
-		t.Fatal(err)
-	}
+	goldenfile.Read(t, path, &vectors)
 	if len(vectors) == 0 {
 		t.Fatal("no vectors")
 	}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -17,6 +16,7 @@ import (
 	"github.com/studio-whip/collab/crypto/seal"
 	"github.com/studio-whip/collab/genesis"
 	"github.com/studio-whip/collab/internal/cost"
+	"github.com/studio-whip/collab/internal/testbed/goldenfile"
 	"github.com/studio-whip/collab/internal/wire"
 	"github.com/studio-whip/collab/keystore"
 	"github.com/studio-whip/collab/keystore/memory"
@@ -108,25 +108,13 @@ func writeGolden(t *testing.T) {
 	recovery("17 threads", "cost", func(h *phraseHeader) { h.Cost.Threads = 17 })
 	recovery("x = 0", "damaged", func(h *phraseHeader) { h.X = 0 })
 	recovery("version 2", "version", func(h *phraseHeader) { h.V = 2 })
-	out, err := json.MarshalIndent(g, "", "  ")
-	if err == nil {
-		err = os.WriteFile(goldenPath, append(out, '\n'), 0o644)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	goldenfile.Write(t, goldenPath, g)
 }
 
 func readGolden(t testing.TB) golden {
 	t.Helper()
-	data, err := os.ReadFile(goldenPath)
-	if err != nil {
-		t.Fatal(err)
-	}
 	var g golden
-	if err := json.Unmarshal(data, &g); err != nil {
-		t.Fatal(err)
-	}
+	goldenfile.Read(t, goldenPath, &g)
 	return g
 }
 

@@ -4,14 +4,13 @@ import (
 	"bytes"
 	"crypto/rand"
 	"encoding/hex"
-	"encoding/json"
 	"flag"
-	"os"
 	"path/filepath"
 	"testing"
 
 	"github.com/studio-whip/collab/governance"
 	"github.com/studio-whip/collab/identity"
+	"github.com/studio-whip/collab/internal/testbed/goldenfile"
 	"github.com/studio-whip/collab/internal/wire"
 )
 
@@ -39,30 +38,18 @@ func writeVectors(t *testing.T) {
 		t.Fatal(err)
 	}
 	content := ContentKey(second.Key, second.ID, b.id, 3, [16]byte{4})
-	out, err := json.MarshalIndent(vectors{
+	goldenfile.Write(t, vectorFile, vectors{
 		Comment: "Epoch objects and a box; device keys come from the seeds of epoch_test.go. Writing anew changes every value.",
 		First:   hex.EncodeToString(wire.Marshal(first.Object)), Second: hex.EncodeToString(wire.Marshal(second.Object)),
 		FirstID: first.ID.String(), SecondID: second.ID.String(), FirstKey: hex.EncodeToString(first.Key[:]),
 		SecondKey: hex.EncodeToString(second.Key[:]), Box: hex.EncodeToString(box), ContentKey: hex.EncodeToString(content[:]),
-	}, "", " ")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(vectorFile, append(out, '\n'), 0o644); err != nil {
-		t.Fatal(err)
-	}
+	})
 }
 
 func readVectors(t testing.TB) vectors {
 	t.Helper()
-	raw, err := os.ReadFile(vectorFile)
-	if err != nil {
-		t.Fatal(err)
-	}
 	var v vectors
-	if err := json.Unmarshal(raw, &v); err != nil {
-		t.Fatal(err)
-	}
+	goldenfile.Read(t, vectorFile, &v)
 	return v
 }
 

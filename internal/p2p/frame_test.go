@@ -2,16 +2,15 @@ package p2p
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"flag"
-	"os"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/studio-whip/collab/crypto/sign"
 	"github.com/studio-whip/collab/identity"
+	"github.com/studio-whip/collab/internal/testbed/goldenfile"
 	"github.com/studio-whip/collab/internal/wire"
 )
 
@@ -122,26 +121,14 @@ func keep(d device) goldenDevice { return goldenDevice{d.cert.Peer[:], d.cert.ID
 
 func loadGolden(t testing.TB) *golden {
 	t.Helper()
-	raw, err := os.ReadFile(goldenFile)
-	if err != nil {
-		t.Fatal(err)
-	}
 	g := &golden{}
-	if err := json.Unmarshal(raw, g); err != nil {
-		t.Fatal(err)
-	}
+	goldenfile.Read(t, goldenFile, g)
 	return g
 }
 
 func TestGoldenFrames(t *testing.T) {
 	if *update {
-		raw, err := json.MarshalIndent(newGolden(t), "", " ")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(goldenFile, append(raw, '\n'), 0o644); err != nil {
-			t.Fatal(err)
-		}
+		goldenfile.Write(t, goldenFile, newGolden(t))
 	}
 	g := loadGolden(t)
 	r := newRoster()

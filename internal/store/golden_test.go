@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"compress/gzip"
 	"encoding/hex"
-	"encoding/json"
 	"flag"
 	"fmt"
 	"io"
@@ -13,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/studio-whip/collab/crypto/seal"
+	"github.com/studio-whip/collab/internal/testbed/goldenfile"
 )
 
 var update = flag.Bool("update", false, "write the golden vectors anew")
@@ -60,15 +60,10 @@ func makeGolden() golden {
 func TestGoldenKeys(t *testing.T) {
 	path := filepath.Join(goldenDir, "keys.json")
 	if *update {
-		raw, err := json.MarshalIndent(makeGolden(), "", "  ")
-		must(t, err)
-		must(t, os.MkdirAll(goldenDir, 0o755))
-		must(t, os.WriteFile(path, append(raw, '\n'), 0o644))
+		goldenfile.Write(t, path, makeGolden())
 	}
-	raw, err := os.ReadFile(path)
-	must(t, err)
 	var want golden
-	must(t, json.Unmarshal(raw, &want))
+	goldenfile.Read(t, path, &want)
 	if got := makeGolden(); got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}

@@ -7,12 +7,12 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/studio-whip/collab/internal/testbed/goldenfile"
 	"github.com/studio-whip/collab/internal/wire"
 )
 
@@ -113,14 +113,10 @@ func refusedRecords(size int64, e *entry, names []hash) map[string]vector {
 
 func TestGolden(t *testing.T) {
 	if *update {
-		raw, err := json.MarshalIndent(makeGolden(), "", "  ")
-		must(t, err)
-		must(t, os.WriteFile(goldenPath, append(raw, '\n'), 0o644))
+		goldenfile.Write(t, goldenPath, makeGolden())
 	}
-	raw, err := os.ReadFile(goldenPath)
-	must(t, err)
 	var g golden
-	must(t, json.Unmarshal(raw, &g))
+	goldenfile.Read(t, goldenPath, &g)
 	again, err := json.Marshal(makeGolden())
 	must(t, err)
 	kept, err := json.Marshal(&g)

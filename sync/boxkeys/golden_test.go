@@ -3,17 +3,16 @@ package boxkeys
 import (
 	"bytes"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"flag"
 	"io"
 	"os"
-	"path/filepath"
 	"testing"
 
 	"github.com/studio-whip/collab/crypto/kem"
 	"github.com/studio-whip/collab/governance"
 	"github.com/studio-whip/collab/identity"
+	"github.com/studio-whip/collab/internal/testbed/goldenfile"
 	"github.com/studio-whip/collab/internal/wire"
 )
 
@@ -62,25 +61,10 @@ func TestGolden(t *testing.T) {
 	first, project := golden()
 	want := vectors{hex.EncodeToString(wire.Marshal(first)), hex.EncodeToString(wire.Marshal(project))}
 	if *update {
-		out, err := json.MarshalIndent(want, "", "\t")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.MkdirAll(filepath.Dir(goldenPath), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(goldenPath, append(out, '\n'), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	raw, err := os.ReadFile(goldenPath)
-	if err != nil {
-		t.Fatal(err)
+		goldenfile.Write(t, goldenPath, want)
 	}
 	var got vectors
-	if err := json.Unmarshal(raw, &got); err != nil {
-		t.Fatal(err)
-	}
+	goldenfile.Read(t, goldenPath, &got)
 	if got != want {
 		t.Errorf("the records have another form:\n%+v\n%+v", got, want)
 	}

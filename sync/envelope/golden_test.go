@@ -3,15 +3,13 @@ package envelope
 import (
 	"bytes"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"flag"
-	"os"
-	"path/filepath"
 	"slices"
 	"testing"
 
 	"github.com/studio-whip/collab/governance"
+	"github.com/studio-whip/collab/internal/testbed/goldenfile"
 	"github.com/studio-whip/collab/internal/wire"
 )
 
@@ -147,15 +145,10 @@ func goldenRefused(t *testing.T, envs []*Envelope, run []byte) []goldenBad {
 
 func TestGolden(t *testing.T) {
 	if *update {
-		raw, err := json.MarshalIndent(makeGolden(t), "", "  ")
-		must(t, err)
-		must(t, os.MkdirAll(filepath.Dir(goldenPath), 0o755))
-		must(t, os.WriteFile(goldenPath, append(raw, '\n'), 0o644))
+		goldenfile.Write(t, goldenPath, makeGolden(t))
 	}
-	file, err := os.ReadFile(goldenPath)
-	must(t, err)
 	var want golden
-	must(t, json.Unmarshal(file, &want))
+	goldenfile.Read(t, goldenPath, &want)
 	got := makeGolden(t)
 	compareGolden(t, got.Envelopes, want.Envelopes)
 	compareGolden(t, got.Ephemeral, want.Ephemeral)

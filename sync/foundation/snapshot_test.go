@@ -82,6 +82,29 @@ func TestNothingToFetch(t *testing.T) {
 	}
 }
 
+// misled has dora join and take the snapshot of "notes" from a server that lies. named tells whether she was alerted to it.
+func misled(t *testing.T, host, server *room) (dora *room, doc *journal.Replica, named func() bool) {
+	t.Helper()
+	dora = host.join(newNode(t, "dora"))
+	var alerts []journal.Alert
+	var mu sync.Mutex
+	dora.j.OnAlert(func(a journal.Alert) { mu.Lock(); defer mu.Unlock(); alerts = append(alerts, a) })
+	must(t, dora.p.Pull(t.Context(), host.device()))
+	must(t, server.p.Pull(t.Context(), host.device()))
+	dora.meet(server)
+	must(t, dora.f.FetchSnapshots(t.Context(), server.device()))
+	doc, err := dora.j.Doc("notes")
+	must(t, err)
+	must(t, dora.j.Settled(t.Context()))
+	return dora, doc, func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		return slices.ContainsFunc(alerts, func(a journal.Alert) bool {
+			return a.Kind == journal.AlertSnapshot && a.Device == server.device() && a.Doc == doc.ID
+		})
+	}
+}
+
 // Berta runs a program that shows, and serves, a paragraph more than its envelopes make, under Carl's name.
 func TestScenario44LyingServer(t *testing.T) {
 	scenario.Run(t, 44, "a member serves a snapshot with a paragraph forged under another's name: unverified until rebuilt, the alert names the server, the rebuild wins at every newcomer", func(t *testing.T) {
@@ -106,30 +129,14 @@ func TestScenario44LyingServer(t *testing.T) {
 		_, err = doc.CRDT().ApplyUpdate(state)
 		must(t, err)
 
-		dora := anna.join(newNode(t, "dora"))
-		var alerts []journal.Alert
-		var mu sync.Mutex
-		dora.j.OnAlert(func(a journal.Alert) { mu.Lock(); defer mu.Unlock(); alerts = append(alerts, a) })
-		must(t, dora.p.Pull(t.Context(), anna.device()))
-		must(t, berta.p.Pull(t.Context(), anna.device()))
-		dora.meet(berta)
-		must(t, dora.f.FetchSnapshots(t.Context(), berta.device()))
-		theirs, err := dora.j.Doc("notes")
-		must(t, err)
-		must(t, dora.j.Settled(t.Context()))
+		dora, theirs, named := misled(t, anna, berta)
 		if got := dora.text("notes"); !strings.Contains(got, "Carl resigns. ") || !theirs.Unverified() {
 			t.Fatalf("dora sees %q, unverified %v: the lie was not told", got, theirs.Unverified())
 		}
 		must(t, dora.f.Sync(t.Context(), anna.device()))
 		eventually(t, "the rebuild wins", func() bool { return !theirs.Unverified() && dora.text("notes") == "Carl stays. " })
 		equal(t, []string{"notes"}, anna, dora)
-		eventually(t, "the server is named", func() bool {
-			mu.Lock()
-			defer mu.Unlock()
-			return slices.ContainsFunc(alerts, func(a journal.Alert) bool {
-				return a.Kind == journal.AlertSnapshot && a.Device == berta.device() && a.Doc == doc.ID
-			})
-		})
+		eventually(t, "the server is named", named)
 	})
 }
 
@@ -221,32 +228,16 @@ func TestScenario44TrimmedFrontierFromAHost(t *testing.T) {
 			r.meet(carl)
 			must(t, r.f.Sync(t.Context(), carl.device()))
 		}
-		doc, err := berta.j.Doc("notes")
+		_, err := berta.j.Doc("notes")
 		must(t, err)
 		must(t, berta.j.Settled(t.Context()))
 
-		dora := anna.join(newNode(t, "dora"))
-		var alerts []journal.Alert
-		var mu sync.Mutex
-		dora.j.OnAlert(func(a journal.Alert) { mu.Lock(); defer mu.Unlock(); alerts = append(alerts, a) })
-		must(t, dora.p.Pull(t.Context(), anna.device()))
-		must(t, berta.p.Pull(t.Context(), anna.device()))
-		dora.meet(berta)
-		must(t, dora.f.FetchSnapshots(t.Context(), berta.device()))
-		theirs, err := dora.j.Doc("notes")
-		must(t, err)
-		must(t, dora.j.Settled(t.Context()))
+		dora, theirs, named := misled(t, anna, berta)
 		if got := dora.text("notes"); got != "Carl stays. For now. " || !theirs.Unverified() {
 			t.Fatalf("dora sees %q, unverified %v: no snapshot was taken", got, theirs.Unverified())
 		}
 		must(t, dora.f.Sync(t.Context(), anna.device()))
-		eventually(t, "the server is named", func() bool {
-			mu.Lock()
-			defer mu.Unlock()
-			return slices.ContainsFunc(alerts, func(a journal.Alert) bool {
-				return a.Kind == journal.AlertSnapshot && a.Device == berta.device() && a.Doc == doc.ID
-			})
-		})
+		eventually(t, "the server is named", named)
 		if theirs.Unverified() {
 			t.Error("it still rests on the snapshot")
 		}

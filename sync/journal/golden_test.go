@@ -3,10 +3,8 @@ package journal
 import (
 	"bytes"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"flag"
-	"os"
 	"testing"
 
 	"github.com/studio-whip/collab/crdt"
@@ -16,6 +14,7 @@ import (
 	"github.com/studio-whip/collab/governance"
 	"github.com/studio-whip/collab/identity"
 	"github.com/studio-whip/collab/internal/testbed/devicekeys"
+	"github.com/studio-whip/collab/internal/testbed/goldenfile"
 	"github.com/studio-whip/collab/internal/wire"
 )
 
@@ -139,22 +138,10 @@ func sealedElsewhere(t *testing.T, dk *sign.PrivateKey) string {
 
 func TestGolden(t *testing.T) {
 	if *update {
-		raw, err := json.MarshalIndent(makeGolden(t), "", "  ")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(goldenPath, append(raw, '\n'), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	raw, err := os.ReadFile(goldenPath)
-	if err != nil {
-		t.Fatal(err)
+		goldenfile.Write(t, goldenPath, makeGolden(t))
 	}
 	var g golden
-	if err := json.Unmarshal(raw, &g); err != nil {
-		t.Fatal(err)
-	}
+	goldenfile.Read(t, goldenPath, &g)
 	dk := goldenKeys().DK.Public()
 	want := sealedCore(t)
 	c, err := parseSnapshot(unhex(t, g.Raw), dk)

@@ -3,16 +3,14 @@ package live
 import (
 	"bytes"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"flag"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/studio-whip/collab/crypto/derive"
 	"github.com/studio-whip/collab/identity"
+	"github.com/studio-whip/collab/internal/testbed/goldenfile"
 	"github.com/studio-whip/collab/internal/wire"
 )
 
@@ -122,22 +120,10 @@ func unhex(t *testing.T, s string) []byte {
 
 func TestGolden(t *testing.T) {
 	if *update {
-		b, err := json.MarshalIndent(makeGolden(), "", "\t")
-		if err == nil {
-			err = errors.Join(os.MkdirAll(filepath.Dir(goldenPath), 0o755), os.WriteFile(goldenPath, append(b, '\n'), 0o644))
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	raw, err := os.ReadFile(goldenPath)
-	if err != nil {
-		t.Fatal(err)
+		goldenfile.Write(t, goldenPath, makeGolden())
 	}
 	var g golden
-	if err := json.Unmarshal(raw, &g); err != nil {
-		t.Fatal(err)
-	}
+	goldenfile.Read(t, goldenPath, &g)
 	if got := topicOfProject(unhex(t, g.Project)); got != g.Topic || len(got) != topicNameSize {
 		t.Errorf("topic %s, want %s", got, g.Topic)
 	}

@@ -12,10 +12,7 @@ import (
 
 func TestAddressRecords(t *testing.T) {
 	checkLeaks(t)
-	anna, berta := newNode(t, "anna"), newNode(t, "berta")
-	pa := anna.found()
-	pb := berta.join(invited(t, pa, InviteOptions{}))
-	converge(t, pa, pb)
+	anna, berta, pa, pb := couple(t)
 	if err := pb.SetAddresses(timeout(t), []string{"/ip4/192.0.2.1/udp/4001/quic-v1"}); err != nil {
 		t.Fatal(err)
 	}

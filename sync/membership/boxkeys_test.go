@@ -376,10 +376,7 @@ func TestManyUpdatesAtOnce(t *testing.T) {
 // A member who was away while another's key was replaced, settled and erased, and writes keys for the old one, is understood.
 func TestAwayThroughKeyUpdate(t *testing.T) {
 	checkLeaks(t)
-	anna, berta := newNode(t, "anna"), newNode(t, "berta")
-	pa := anna.found()
-	pb := berta.join(invited(t, pa, InviteOptions{}))
-	converge(t, pa, pb)
+	anna, berta, pa, pb := couple(t)
 	heal := berta.partition(anna)
 	if err := pb.Rotate(timeout(t)); err != nil {
 		t.Fatal(err)
@@ -411,10 +408,7 @@ func TestAwayThroughKeyUpdate(t *testing.T) {
 // A key is erased once its epochs' keys are here, and not while one is missing that it may open.
 func TestMissingKeyKeepsTheOldKey(t *testing.T) {
 	checkLeaks(t)
-	anna, berta := newNode(t, "anna"), newNode(t, "berta")
-	pa := anna.found()
-	pb := berta.join(invited(t, pa, InviteOptions{}))
-	converge(t, pa, pb)
+	anna, berta, pa, pb := couple(t)
 	berta.clock.advance(month)
 	anna.clock.advance(month)
 	care(t, pb)
@@ -581,10 +575,7 @@ func TestFirstKeyInTwoProjects(t *testing.T) {
 // A suspended device signs nothing that would not count, however often it looks, and goes on once that is lifted.
 func TestKeyUpdateOfSuspended(t *testing.T) {
 	checkLeaks(t)
-	anna, berta := newNode(t, "anna"), newNode(t, "berta")
-	pa := anna.found()
-	pb := berta.join(invited(t, pa, InviteOptions{}))
-	converge(t, pa, pb)
+	_, berta, pa, pb := couple(t)
 	one, first := berta.forged(pb, governance.KindChainOpen, governance.ChainOpen{ChainNo: 1}, nil)
 	two, _ := berta.forged(pb, governance.KindChainOpen, governance.ChainOpen{ChainNo: 2}, nil)
 	pb.smuggle(t, one)
@@ -665,10 +656,7 @@ func propose(t testing.TB, p *Project, kind governance.Kind, body any) governanc
 // Somebody who was removed keeps no key in that project, and is given what is needed when a new invite lets them back.
 func TestRemovedKeepsNoBoxKey(t *testing.T) {
 	checkLeaks(t)
-	anna, berta := newNode(t, "anna"), newNode(t, "berta")
-	pa := anna.found()
-	pb := berta.join(invited(t, pa, InviteOptions{}))
-	converge(t, pa, pb)
+	_, berta, pa, pb := couple(t)
 	remove(t, pa, berta)
 	eventually(t, "the removed learns of it", pb.Removed)
 	care(t, pb)
@@ -711,10 +699,7 @@ func TestVoidUpdateTakesNoKey(t *testing.T) {
 // Who announces an invite for ever that names somebody's key, or a key that nobody can open, does not have that key kept for ever.
 func TestNobodyKeepsAnOldKey(t *testing.T) {
 	checkLeaks(t)
-	anna, berta := newNode(t, "anna"), newNode(t, "berta")
-	pa := anna.found()
-	pb := berta.join(invited(t, pa, InviteOptions{}))
-	converge(t, pa, pb)
+	anna, berta, pa, pb := couple(t)
 	first := anna.keys.FirstID()
 	var body governance.InviteCreate
 	pb.View(func(l *governance.Log) {
@@ -779,10 +764,7 @@ func TestKeyFromAheadIsReplaced(t *testing.T) {
 // the number of the first, but hears the others first.
 func TestLogBehindVault(t *testing.T) {
 	checkLeaks(t)
-	anna, berta := newNode(t, "anna"), newNode(t, "berta")
-	pa := anna.found()
-	pb := berta.join(invited(t, pa, InviteOptions{}))
-	converge(t, pa, pb)
+	anna, berta, pa, pb := couple(t)
 	berta.clock.advance(month)
 	care(t, pb)
 	converge(t, pa, pb)

@@ -99,10 +99,7 @@ func TestCompact(t *testing.T) {
 // A member who sends events without signatures and no checkpoint that attests them is refused, and nothing is taken.
 func TestUnattestedIsRefused(t *testing.T) {
 	checkLeaks(t)
-	anna, berta := newNode(t, "anna"), newNode(t, "berta")
-	pa := anna.found()
-	pb := berta.join(invited(t, pa, InviteOptions{}))
-	converge(t, pa, pb)
+	anna, _, pa, pb := couple(t)
 	if _, err := pa.OpenChain(timeout(t)); err != nil {
 		t.Fatal(err)
 	}

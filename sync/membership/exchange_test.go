@@ -26,10 +26,7 @@ func (n *node) talk(with *node) *p2p.Stream {
 // A member that breaks the protocol is cut off and changes nothing.
 func TestProtocolViolations(t *testing.T) {
 	checkLeaks(t)
-	anna, berta := newNode(t, "anna"), newNode(t, "berta")
-	pa := anna.found()
-	pb := berta.join(invited(t, pa, InviteOptions{}))
-	converge(t, pa, pb)
+	anna, berta, pa, pb := couple(t)
 	digest := pa.State().Digest()
 	forged := bytes.Clone(pa.eventsRaw()[1])
 	forged[len(forged)-1] ^= 1
@@ -82,10 +79,7 @@ func (p *Project) eventsRaw() (out [][]byte) {
 // A device has a few exchanges open with us at a time, not more.
 func TestExchangesAreCounted(t *testing.T) {
 	checkLeaks(t)
-	anna, berta := newNode(t, "anna"), newNode(t, "berta")
-	pa := anna.found()
-	pb := berta.join(invited(t, pa, InviteOptions{}))
-	converge(t, pa, pb)
+	anna, berta, pa, _ := couple(t)
 	eventually(t, "nothing is under way", func() bool {
 		anna.reg.mu.RLock()
 		defer anna.reg.mu.RUnlock()
@@ -114,10 +108,7 @@ func TestExchangesAreCounted(t *testing.T) {
 // Many events on both sides, apart from each other, are exchanged in one Pull.
 func TestPullIsAUnion(t *testing.T) {
 	checkLeaks(t)
-	anna, berta := newNode(t, "anna"), newNode(t, "berta")
-	pa := anna.found()
-	pb := berta.join(invited(t, pa, InviteOptions{}))
-	converge(t, pa, pb)
+	anna, berta, pa, pb := couple(t)
 	heal := anna.partition(berta)
 	for range 60 {
 		for _, p := range []*Project{pa, pb} {

@@ -98,6 +98,16 @@ func selfOf(t testing.TB, name string) Self {
 	return s
 }
 
+// couple starts two nodes in one project: Anna, who has founded it, and Berta, an editor.
+func couple(t testing.TB) (anna, berta *node, pa, pb *Project) {
+	t.Helper()
+	anna, berta = newNode(t, "anna"), newNode(t, "berta")
+	pa = anna.found()
+	pb = berta.join(invited(t, pa, InviteOptions{}))
+	converge(t, pa, pb)
+	return anna, berta, pa, pb
+}
+
 // newNode starts a node; everything of it ends with the test.
 func newNode(t testing.TB, name string) *node {
 	t.Helper()

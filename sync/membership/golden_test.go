@@ -2,15 +2,13 @@ package membership
 
 import (
 	"encoding/hex"
-	"encoding/json"
 	"flag"
-	"os"
-	"path/filepath"
 	"testing"
 
 	"github.com/studio-whip/collab/genesis"
 	"github.com/studio-whip/collab/governance"
 	"github.com/studio-whip/collab/identity"
+	"github.com/studio-whip/collab/internal/testbed/goldenfile"
 	"github.com/studio-whip/collab/internal/wire"
 )
 
@@ -78,7 +76,7 @@ func TestGoldenRecords(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		out, err := json.MarshalIndent(vectors{
+		goldenfile.Write(t, goldenPath, vectors{
 			hex.EncodeToString(wire.Marshal(h)), hex.EncodeToString(wire.Marshal(b)),
 			hex.EncodeToString(wire.Marshal(rh)), hex.EncodeToString(wire.Marshal(rb)),
 			hex.EncodeToString(wire.Marshal(act)), hex.EncodeToString(wire.Marshal(vote)),
@@ -87,25 +85,10 @@ func TestGoldenRecords(t *testing.T) {
 			hex.EncodeToString(wire.Marshal(cq)), hex.EncodeToString(wire.Marshal(ca)),
 			hex.EncodeToString(ra.raw), wire.ID(ra.id).String(), hex.EncodeToString(rv.raw),
 			hex.EncodeToString(wire.Marshal(core)), hex.EncodeToString(rec.raw),
-		}, "", "\t")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.MkdirAll(filepath.Dir(goldenPath), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(goldenPath, append(out, '\n'), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	raw, err := os.ReadFile(goldenPath)
-	if err != nil {
-		t.Fatal(err)
+		})
 	}
 	var v vectors
-	if err := json.Unmarshal(raw, &v); err != nil {
-		t.Fatal(err)
-	}
+	goldenfile.Read(t, goldenPath, &v)
 	for name, pair := range map[string][2]string{
 		"hello": {v.Hello, hex.EncodeToString(wire.Marshal(h))}, "batch": {v.Batch, hex.EncodeToString(wire.Marshal(b))},
 		"root hello": {v.RootHello, hex.EncodeToString(wire.Marshal(rh))}, "root batch": {v.RootBatch, hex.EncodeToString(wire.Marshal(rb))},

@@ -51,10 +51,7 @@ func TestScenario40NewcomerHasAllKeys(t *testing.T) {
 // A device that has lost its keys is given them by another member at the next exchange.
 func TestKeysAreGivenAgain(t *testing.T) {
 	checkLeaks(t)
-	anna, berta := newNode(t, "anna"), newNode(t, "berta")
-	pa := anna.found()
-	pb := berta.join(invited(t, pa, InviteOptions{}))
-	converge(t, pa, pb)
+	anna, berta, pa, pb := couple(t)
 	id := pb.ID()
 	if err := pb.Close(); err != nil {
 		t.Fatal(err)

@@ -161,10 +161,7 @@ func (p *Project) stateAt(id governance.EventID) (s *governance.State, err error
 // A removed device that does not listen is cut off all the same.
 func TestRemovedThatStalls(t *testing.T) {
 	checkLeaks(t)
-	anna, berta := newNode(t, "anna"), newNode(t, "berta")
-	pa := anna.found()
-	pb := berta.join(invited(t, pa, InviteOptions{}))
-	converge(t, pa, pb)
+	anna, berta, pa, pb := couple(t)
 	pb.mu.Lock() // it takes no event, and answers nothing
 	remove(t, pa, berta)
 	eventually(t, "anna has closed the connection", apart(anna, berta))
@@ -214,10 +211,7 @@ func TestRemovedWhileAway(t *testing.T) {
 // A project from which the device was removed opens for reading, asks nobody, and closes.
 func TestRemovedReopens(t *testing.T) {
 	checkLeaks(t)
-	anna, berta := newNode(t, "anna"), newNode(t, "berta")
-	pa := anna.found()
-	pb := berta.join(invited(t, pa, InviteOptions{}))
-	converge(t, pa, pb)
+	anna, berta, pa, pb := couple(t)
 	key, _, _ := pb.SendingEpoch()
 	remove(t, pa, berta)
 	eventually(t, "the removed learns of it", pb.Removed)
@@ -288,10 +282,7 @@ func TestRemovalOverturned(t *testing.T) {
 // A new invite lets a removed device go on with what it has; one that does not admit it leaves it as it was.
 func TestReturn(t *testing.T) {
 	checkLeaks(t)
-	anna, berta := newNode(t, "anna"), newNode(t, "berta")
-	pa := anna.found()
-	pb := berta.join(invited(t, pa, InviteOptions{}))
-	converge(t, pa, pb)
+	anna, berta, pa, pb := couple(t)
 	remove(t, pa, berta)
 	eventually(t, "the removed learns of it", pb.Removed)
 	eventually(t, "they are apart", apart(anna, berta))
